@@ -1,0 +1,6 @@
+//go:build invariants || race
+
+package invariant
+
+// Enabled reports whether this build checks its own promises.
+const Enabled = true
