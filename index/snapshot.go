@@ -1,0 +1,173 @@
+package index
+
+import (
+	"github.com/sharekv/sharekv/internal/invariant"
+)
+
+// Snapshot is the state of a store that one transaction sees: memory that holds
+// its pages, and what bounds them. It is a plain value on the way to every
+// page, so that a visit costs no call through an interface.
+//
+// A reader's Snapshot is immutable and may be used by several goroutines. A
+// writer's belongs to its transaction.
+type Snapshot struct {
+	// Memory is the store from page 0 on, up to the high-water mark: pages behind
+	// its end do not exist.
+	Memory []byte
+	// PageShift is the binary logarithm of the page size.
+	PageShift uint8
+	// TxID is the transaction whose result this is; no page is younger. For a
+	// writer it is the writer's own.
+	TxID TxID
+	// Verified remembers which pages this process has verified. Nil verifies at
+	// every visit.
+	Verified *Verified
+	// Dirty holds the pages that the writer has made and not stored yet; nil
+	// for a reader. Only pages written by TxID are looked for in it.
+	Dirty map[PageID][]byte
+}
+
+// PageSize returns the size of a page in bytes.
+func (s *Snapshot) PageSize() int { return 1 << s.PageShift }
+
+// pages returns how many pages the snapshot has.
+func (s *Snapshot) pages() uint64 { return uint64(len(s.Memory)) >> s.PageShift }
+
+// has reports whether the run of n pages that r names can be in the snapshot.
+func (s *Snapshot) has(r Ref, n uint64) bool {
+	pages := s.pages()
+	return r.Page >= FirstPage && uint64(r.Page) < pages && n <= pages-uint64(r.Page) && r.TxID <= s.TxID
+}
+
+// node returns the tree page that r names. Its level is the one given, or any
+// if that is negative, as for a root.
+func (s *Snapshot) node(r Ref, level int) (page, error) {
+	p, err := s.visit(r)
+	if err != nil {
+		return nil, err
+	}
+	if level >= 0 && p.level() != level {
+		return nil, corrupt(r, "level is %d instead of %d", p.level(), level)
+	}
+	return p, nil
+}
+
+func (s *Snapshot) visit(r Ref) (page, error) {
+	if r.TxID == s.TxID && s.Dirty != nil {
+		if p, ok := s.Dirty[r.Page]; ok {
+			return p, nil
+		}
+	}
+	if !s.has(r, 1) {
+		return nil, corrupt(r, "is outside the snapshot of %d pages at txid %v", s.pages(), s.TxID)
+	}
+	off := int(r.Page) << s.PageShift
+	p := page(s.Memory[off : off+1<<s.PageShift : off+1<<s.PageShift])
+	if p.ref() != r {
+		return nil, corrupt(r, "holds page %d (txid %v)", p.id(), p.txid())
+	}
+	if s.Verified == nil || !s.Verified.has(r.Page) {
+		if err := p.verify(); err != nil {
+			return nil, err
+		}
+		if s.Verified != nil {
+			s.Verified.set(r.Page)
+		}
+	}
+	return p, nil
+}
+
+// verify checks what every later visit takes for granted: the checksum, and that
+// no slot leads out of the page.
+func (p page) verify() error {
+	r := p.ref()
+	if !Sealed(p) {
+		return corrupt(r, "checksum differs")
+	}
+	if t := p.kind(); t != TypeLeaf && t != TypeBranch {
+		return corrupt(r, "is no tree page but %v", t)
+	}
+	if (p.kind() == TypeLeaf) != (p.level() == 0) || p.level() > maxLevel {
+		return corrupt(r, "%v at level %d", p.kind(), p.level())
+	}
+	n, low := p.count(), p.cells()
+	if n == 0 || HeaderSize+n*slotSize > low || low > len(p) {
+		return corrupt(r, "%d entries with cells from %d", n, low)
+	}
+	keyAt := p.keyOffset()
+	for i := range n {
+		s := p.slot(i)
+		if s.off() < low || s.off()+keyAt+s.keyLen() > len(p) {
+			return corrupt(r, "cell %d leads out of the page", i)
+		}
+		if p.kind() == TypeBranch {
+			if (i == 0) != (s.keyLen() == 0) {
+				return corrupt(r, "separator %d has %d bytes", i, s.keyLen())
+			}
+			continue
+		}
+		if s.keyLen() == 0 || s.keyLen() < p.prefix() {
+			return corrupt(r, "key %d is shorter than the prefix of %d bytes", i, p.prefix())
+		}
+		value, kind := 0, Kind(p[s.off()+offLeafKind])
+		value = int(p[s.off()+offLeafLen]) | int(p[s.off()+offLeafLen+1])<<8
+		if s.off()+keyAt+s.keyLen()+value > len(p) {
+			return corrupt(r, "value %d leads out of the page", i)
+		}
+		if !kind.fits(value) {
+			return corrupt(r, "entry %d of kind %d has %d bytes", i, kind, value)
+		}
+		if p[s.off()+offLeafFlags] != 0 {
+			return corrupt(r, "entry %d has flags that this version does not know", i)
+		}
+	}
+	return nil
+}
+
+// fits reports whether a leaf cell of kind k can have a value of n bytes.
+func (k Kind) fits(n int) bool {
+	switch k {
+	case KindValue:
+		return true
+	case KindOverflow:
+		return n == overflowRefSize
+	case KindBucket:
+		return n == RootSize
+	}
+	return false
+}
+
+// Get returns the value of key in the tree, and what it is. The bytes are valid
+// until the transaction ends (in a writer: until its next change) and must not
+// be changed. A missing key is ErrNotFound.
+func (s *Snapshot) Get(root Ref, key []byte) ([]byte, Kind, error) {
+	if root.IsZero() {
+		return nil, 0, ErrNotFound
+	}
+	p, err := s.node(root, -1)
+	if err != nil {
+		return nil, 0, err
+	}
+	for p.kind() == TypeBranch {
+		p, err = s.node(p.child(p.findChild(key)), p.level()-1)
+		if err != nil {
+			return nil, 0, err
+		}
+	}
+	i, ok := p.findLeaf(key)
+	if !ok {
+		return nil, 0, ErrNotFound
+	}
+	return s.value(p, i)
+}
+
+// value returns the value of entry i of leaf p, read from its run if it has one.
+func (s *Snapshot) value(p page, i int) ([]byte, Kind, error) {
+	v, kind := p.leafValue(i)
+	if kind != KindOverflow {
+		return v, kind, nil
+	}
+	invariant.Assert(len(v) == overflowRefSize, "overflow reference of %d bytes", len(v))
+	v, err := s.overflow(decodeOverflow(v))
+	return v, KindValue, err
+}

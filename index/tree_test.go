@@ -1,0 +1,404 @@
+package index_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/sharekv/sharekv/index"
+)
+
+// memory is a store without files: a Pager over a Go slice, whose commits put
+// the dirty pages where a reader's Snapshot finds them.
+type memory struct {
+	snap    index.Snapshot
+	root    index.Root
+	retired map[index.PageID]int
+}
+
+func newMemory(pageShift uint8) *memory {
+	m := &memory{retired: map[index.PageID]int{}}
+	m.snap = index.Snapshot{
+		Memory:    make([]byte, 2<<pageShift),
+		PageShift: pageShift,
+	}
+	return m
+}
+
+func (m *memory) pages() index.PageID { return index.PageID(len(m.snap.Memory) >> m.snap.PageShift) }
+
+func (m *memory) begin() *index.Tree {
+	m.snap.TxID++
+	m.snap.Dirty = map[index.PageID][]byte{}
+	return index.NewTree(&m.snap, m, m.root)
+}
+
+func (m *memory) commit(t *index.Tree) {
+	for id, buf := range m.snap.Dirty {
+		index.Seal(buf)
+		copy(m.snap.Memory[int(id)<<m.snap.PageShift:], buf)
+	}
+	m.snap.Dirty = nil
+	m.root = t.Root
+}
+
+func (m *memory) AllocRun(n int) (index.PageID, error) {
+	id := m.pages()
+	m.snap.Memory = append(m.snap.Memory, make([]byte, n<<m.snap.PageShift)...)
+	return id, nil
+}
+
+func (m *memory) Alloc() (index.PageID, []byte, error) {
+	id, err := m.AllocRun(1)
+	m.snap.Dirty[id] = make([]byte, m.snap.PageSize())
+	return id, m.snap.Dirty[id], err
+}
+
+func (m *memory) Store(id index.PageID, bufs [][]byte) error {
+	copy(m.snap.Memory[int(id)<<m.snap.PageShift:], slices.Concat(bufs...))
+	return nil
+}
+
+func (m *memory) Retire(r index.Ref, n int) error {
+	for i := range index.PageID(n) {
+		m.retired[r.Page+i]++
+	}
+	return nil
+}
+
+// reader returns a snapshot as a process that has just opened the store sees it.
+func (m *memory) reader() *index.Snapshot {
+	s := m.snap
+	s.Verified = index.NewVerified(m.pages())
+	return &s
+}
+
+// check verifies the tree, compares it with the model, and accounts for pages:
+// each is reachable or retired, never both.
+func (m *memory) check(t interface{ Fatalf(string, ...any) }, model map[string]string) {
+	pages := maps.Clone(m.retired)
+	s := m.reader()
+	values, err := s.Check(m.root, func(r index.Ref, n int) error {
+		for i := range index.PageID(n) {
+			pages[r.Page+i]++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("Check: %+v", err)
+	}
+	if values != uint64(len(model)) {
+		t.Fatalf("Check counts %d values, the model has %d", values, len(model))
+	}
+	for id := index.FirstPage; id < m.pages(); id++ {
+		if pages[id] != 1 {
+			t.Fatalf("page %d is reachable or retired %d times", id, pages[id])
+		}
+	}
+	compare(t, s.Cursor(m.root.Ref), model)
+	for k, v := range model {
+		got, _, err := s.Get(m.root.Ref, []byte(k))
+		if err != nil || string(got) != v {
+			t.Fatalf("Get(%q) = %.20q, %v", k, got, err)
+		}
+	}
+}
+
+func compare(t interface{ Fatalf(string, ...any) }, c *index.Cursor, model map[string]string) {
+	keys := slices.Sorted(maps.Keys(model))
+	for ok := c.First(); ok; ok = c.Next() {
+		v, _, err := c.Value()
+		if err != nil {
+			t.Fatalf("Value: %+v", err)
+		}
+		if len(keys) == 0 || string(c.Key()) != keys[0] || string(v) != model[keys[0]] {
+			t.Fatalf("scan is at %q, %d keys are left in the model", c.Key(), len(keys))
+		}
+		keys = keys[1:]
+	}
+	if c.Err() != nil || len(keys) > 0 {
+		t.Fatalf("scan ended with %v before %d keys", c.Err(), len(keys))
+	}
+}
+
+// keys draws keys that stress prefixes, hints and separators: few byte values,
+// common beginnings, lengths to the limit, keys that are prefixes of others.
+func keys(pageSize int) *rapid.Generator[[]byte] {
+	long := index.MaxKey(pageSize)
+	tail := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 'a', 'b', 0xff}), 0, 12)
+	return rapid.Custom(func(t *rapid.T) []byte {
+		prefix := rapid.SampledFrom([]string{"", "k", "/svc/", "/svc/000001/config/", "\x00\x00\x00\x00\x00", "\xff\xff"}).Draw(t, "prefix")
+		key := append([]byte(prefix), tail.Draw(t, "tail")...)
+		switch rapid.IntRange(0, 20).Draw(t, "form") {
+		case 0:
+			key = append(key, bytes.Repeat([]byte("x"), long-len(key))...)
+		case 1:
+			key = fmt.Appendf(key, "%06d", rapid.IntRange(0, 99999).Draw(t, "number"))
+		}
+		if len(key) == 0 {
+			key = []byte{0}
+		}
+		return key
+	})
+}
+
+func TestTreeHoldsWhatWasPut(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		shift := rapid.SampledFrom([]uint8{12, 12, 12, 16}).Draw(t, "page shift")
+		m := newMemory(shift)
+		model := map[string]string{}
+		key := keys(m.snap.PageSize())
+		size := rapid.OneOf(
+			rapid.IntRange(0, 40),
+			rapid.IntRange(0, m.snap.PageSize()/2),
+			rapid.IntRange(m.snap.PageSize()/2-40, m.snap.PageSize()*3),
+		)
+		for range rapid.IntRange(1, 5).Draw(t, "transactions") {
+			tree := m.begin()
+			for range rapid.IntRange(0, 150).Draw(t, "puts") {
+				k := key.Draw(t, "key")
+				v := bytes.Repeat([]byte{byte(len(model))}, size.Draw(t, "size"))
+				if err := tree.Put(k, v); err != nil {
+					t.Fatalf("Put(%d bytes, %d bytes): %+v", len(k), len(v), err)
+				}
+				model[string(k)] = string(v)
+				if got, _, err := tree.Get(k); err != nil || !bytes.Equal(got, v) {
+					t.Fatalf("Get after Put: %v", err)
+				}
+			}
+			compare(t, tree.Cursor(), model)
+			m.commit(tree)
+			m.check(t, model)
+		}
+	})
+}
+
+func TestKeysInOrderFillTheirPages(t *testing.T) {
+	m := newMemory(12)
+	model := map[string]string{}
+	tree := m.begin()
+	const n = 20000
+	for i := range n {
+		k, v := fmt.Sprintf("%08d", i), "value"
+		if err := tree.Put([]byte(k), []byte(v)); err != nil {
+			t.Fatal(err)
+		}
+		model[k] = v
+	}
+	m.commit(tree)
+	m.check(t, model)
+	perLeaf := (4096 - index.HeaderSize) / (8 + 4 + 8 + 5)
+	if pages, least := int(m.pages()), n/perLeaf; pages > least*102/100+4 {
+		t.Errorf("%d pages, but the leaves alone need %d", pages, least)
+	}
+}
+
+func TestCursorSeeksToTheFirstKeyNotBelow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMemory(12)
+		tree := m.begin()
+		key := keys(4096)
+		var present []string
+		for range rapid.IntRange(0, 200).Draw(t, "puts") {
+			k := key.Draw(t, "key")
+			if err := tree.Put(k, k[:1]); err != nil {
+				t.Fatalf("Put: %v", err)
+			}
+			present = append(present, string(k))
+		}
+		m.commit(tree)
+		slices.Sort(present)
+		c := m.reader().Cursor(m.root.Ref)
+		for range 20 {
+			k := key.Draw(t, "seek")
+			i, _ := slices.BinarySearch(present, string(k))
+			if ok := c.Seek(k); ok != (i < len(present)) || ok && string(c.Key()) != present[i] {
+				t.Fatalf("Seek(%q) = %v", k, ok)
+			}
+		}
+	})
+}
+
+func TestCursorGoesOnWhileTheTreeChanges(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := newMemory(12)
+		key := keys(4096)
+		tree := m.begin()
+		for range 200 {
+			if err := tree.Put(key.Draw(t, "key"), []byte("v")); err != nil {
+				t.Fatalf("Put: %v", err)
+			}
+		}
+		m.commit(tree)
+
+		tree = m.begin()
+		c := tree.Cursor()
+		var seen []string
+		late := map[string]bool{} // put behind the cursor's back, where it may or may not come by
+		for ok := c.First(); ok; ok = c.Next() {
+			k := string(c.Key())
+			if len(seen) > 0 && k <= seen[len(seen)-1] {
+				t.Fatalf("%q comes after %q", k, seen[len(seen)-1])
+			}
+			seen = append(seen, k)
+			if rapid.IntRange(0, 2).Draw(t, "change") == 0 {
+				n := key.Draw(t, "new key")
+				if n := string(n); n <= k {
+					late[n] = true
+				}
+				if err := tree.Put(n, make([]byte, rapid.IntRange(0, 900).Draw(t, "size"))); err != nil {
+					t.Fatalf("Put: %v", err)
+				}
+			}
+			if len(seen) > 2000 {
+				break
+			}
+		}
+		if c.Err() != nil {
+			t.Fatal(c.Err())
+		}
+		for c := tree.Cursor(); c.First(); {
+			for ok := true; ok; ok = c.Next() {
+				k := string(c.Key())
+				if _, found := slices.BinarySearch(seen, k); !found && !late[k] && len(seen) <= 2000 {
+					t.Fatalf("%q was skipped", k)
+				}
+			}
+			break
+		}
+	})
+}
+
+func TestValueMayLieInThePageThatChanges(t *testing.T) {
+	m := newMemory(12)
+	tree := m.begin()
+	put := func(k string, v []byte) {
+		if err := tree.Put([]byte(k), v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("a", bytes.Repeat([]byte("1"), 900))
+	for i := range 20 {
+		v, _, err := tree.Get([]byte("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put("a", v[:len(v)-1])
+		v, _, _ = tree.Get([]byte("a"))
+		put(fmt.Sprint("b", i), v)
+	}
+	m.commit(tree)
+	s := m.reader()
+	for i := range 20 {
+		v, _, err := s.Get(m.root.Ref, fmt.Append(nil, "b", i))
+		if err != nil || len(v) != 899-i || len(bytes.Trim(v, "1")) > 0 {
+			t.Errorf("b%d has %d bytes %q, %v", i, len(v), bytes.Trim(v, "1"), err)
+		}
+	}
+}
+
+func TestKeysAndValuesHaveLimits(t *testing.T) {
+	m := newMemory(12)
+	tree := m.begin()
+	for _, c := range []struct {
+		key  []byte
+		want error
+	}{
+		{nil, index.ErrKeyEmpty},
+		{make([]byte, index.MaxKey(4096)+1), index.ErrKeyTooLarge},
+		{make([]byte, index.MaxKey(4096)), nil},
+	} {
+		if err := tree.Put(c.key, []byte("v")); !errors.Is(err, c.want) {
+			t.Errorf("Put of a key of %d bytes: %v", len(c.key), err)
+		}
+	}
+	if _, _, err := tree.Get([]byte("x")); err != index.ErrNotFound {
+		t.Errorf("Get of a missing key: %v", err)
+	}
+}
+
+// Any one byte of any page changed is noticed by Check, and never by a panic.
+func TestCheckNoticesEveryFlippedByte(t *testing.T) {
+	m := newMemory(12)
+	tree := m.begin()
+	for i := range 300 {
+		if err := tree.Put(fmt.Appendf(nil, "/svc/%d/name", i), make([]byte, i%5*10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := tree.Put([]byte("large"), make([]byte, 5000)); err != nil {
+		t.Fatal(err)
+	}
+	m.commit(tree)
+	s := m.reader()
+	visit := func(index.Ref, int) error { return nil }
+	undetected := 0
+	for i := int(index.FirstPage) << 12; i < len(s.Memory); i++ {
+		s.Memory[i] ^= 0x10
+		if _, err := s.Check(m.root, visit); err == nil {
+			undetected++
+		} else if !errors.Is(err, index.ErrCorrupt) {
+			t.Fatalf("byte %d: %v", i, err)
+		}
+		s.Memory[i] ^= 0x10
+	}
+	// What no checksum covers is the padding of the run, which nobody reads.
+	if padding := 2*4096 - index.HeaderSize - 5000; undetected != padding {
+		t.Errorf("%d flipped bytes were not noticed, %d are padding", undetected, padding)
+	}
+}
+
+func TestGetDoesNotAllocate(t *testing.T) {
+	m := newMemory(12)
+	tree := m.begin()
+	for i := range 3000 {
+		if err := tree.Put(fmt.Appendf(nil, "%d", i), []byte("v")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.commit(tree)
+	s, key := m.reader(), []byte("1234")
+	if n := testing.AllocsPerRun(100, func() { s.Get(m.root.Ref, key) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkGet(b *testing.B) {
+	for _, n := range []int{10_000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			m := newMemory(12)
+			m.snap.Memory = slices.Grow(m.snap.Memory, n*300)
+			tree := m.begin()
+			key := make([]byte, 16)
+			state := uint64(1)
+			next := func() []byte {
+				for i := range key {
+					state = state*6364136223846793005 + 1442695040888963407
+					key[i] = byte(state >> 56)
+				}
+				return key
+			}
+			value := make([]byte, 100)
+			for range n {
+				tree.Put(next(), value)
+			}
+			m.commit(tree)
+			s := m.reader()
+			state = 1
+			i := 0
+			for b.Loop() {
+				if i++; i == n {
+					state, i = 1, 0
+				}
+				if _, _, err := s.Get(m.root.Ref, next()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
