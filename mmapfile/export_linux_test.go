@@ -1,0 +1,4 @@
+package mmapfile
+
+// FillZeros is what growth falls back to. No file system at hand needs it.
+var FillZeros = fillZeros

@@ -1,0 +1,56 @@
+//go:build !linux && !windows
+
+package mmapfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync/atomic"
+
+	cockroach "github.com/cockroachdb/errors"
+)
+
+// errUnsupported is the answer of every operation on systems that have not been
+// taught the primitives of this package.
+var errUnsupported = cockroach.Wrap(errors.ErrUnsupported, "mmapfile: not on this system yet")
+
+const defaultReserve int64 = 1 << 40
+
+type fileView struct{ mem []byte }
+
+func mapFile(*os.File, bool, int64, int64) (*fileView, error) { return nil, errUnsupported }
+func (v *fileView) cover(*os.File, int64) (int64, error)      { return 0, errUnsupported }
+func (v *fileView) keep()                                     {}
+func (v *fileView) trim(*os.File, int64) error                { return errUnsupported }
+func (v *fileView) unmap(*os.File) error                      { return errUnsupported }
+func (v *fileView) store(*os.File, int64, [][]byte) error     { return errUnsupported }
+func openFile(string, bool, bool, fs.FileMode) (*os.File, bool, error) {
+	return nil, false, errUnsupported
+}
+func setMode(*os.File, fs.FileMode) error { return errUnsupported }
+func fileID(*os.File) (FileID, error)     { return FileID{}, errUnsupported }
+func fileIDAt(string) (FileID, error)     { return FileID{}, errUnsupported }
+func allocate(*os.File, int64) error      { return errUnsupported }
+func isNoSpace(error) bool                { return false }
+func flushData(*os.File) error            { return errUnsupported }
+func flushAll(*os.File) error             { return errUnsupported }
+func renameNew(string, string) error      { return errUnsupported }
+func syncDir(string) error                { return errUnsupported }
+
+func openLockFile(string) (*os.File, error)             { return nil, errUnsupported }
+func adoptOwner(*os.File, string, fs.FileMode) error    { return errUnsupported }
+func tryLockBytes(*os.File, int64, int64) (bool, error) { return false, errUnsupported }
+func unlockBytes(*os.File, int64, int64)                {}
+func mapShared(*os.File, int) ([]byte, error)           { return nil, errUnsupported }
+func unmapShared([]byte) error                          { return errUnsupported }
+
+func (h *areaFile) newLock(*Area, int, *atomic.Uint32) memberLock {
+	panic(errUnsupported) // there is no area to come from
+}
+
+type nameHold struct{}
+
+func createName(objectName, nameRecord) (*nameHold, error) { return nil, errUnsupported }
+func openName(objectName) (*nameHold, nameRecord, error)   { return nil, nameRecord{}, errUnsupported }
+func (h *nameHold) close() error                           { return errUnsupported }
