@@ -1,0 +1,149 @@
+package txn
+
+import (
+	"sync/atomic"
+
+	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/mmapfile"
+)
+
+// The shared area, in lines of 64 bytes. All of it is transient: the first opener
+// finds zeros and fills them in, and nothing in it is needed to recover (I7).
+const (
+	areaWriter  = 0      // the writer mutex
+	areaDurable = 64     // the durable record: its word, then two cells
+	areaCells   = 128    //
+	cellSize    = 2 * 64 //
+
+	areaNext    = 384 // last txid handed out
+	areaGrown   = 392 // bytes of the file that have been allocated and flushed
+	areaSession = 400 // 1 once a meta page has opened this run of commits
+	areaEpoch   = 408 // of the meta page in force
+	areaFork    = 416 // of the meta page in force
+	areaPoison  = 424 // 1 once a flush has failed
+
+	// Written once, by the first opener.
+	areaVersion    = 448 // areaLayout
+	areaVolume     = 456 // which file this area belongs to
+	areaFile       = 464 //
+	areaPageSize   = 472 // in bytes
+	areaStoreID    = 480 // 16 bytes, as of the meta pages
+	areaCompatible = 496 // as of the meta pages
+	areaReadCompat = 504 // as of the meta pages
+)
+
+// AreaSize is the size in bytes of the area that Open expects.
+const AreaSize = 512
+
+// areaLayout changes with the meaning of any word above.
+const areaLayout = 1
+
+// shared is the area as the words in it.
+type shared struct {
+	writer  *mmapfile.Mutex
+	durable record
+
+	next, grown, session, epoch, fork, poison *atomic.Uint64
+
+	version, volume, file, pageSize *atomic.Uint64
+	storeID                         [2]*atomic.Uint64
+	compatible, readCompatible      *atomic.Uint64
+}
+
+func sharedIn(a *mmapfile.Area) shared {
+	s := shared{
+		writer:         a.Mutex(areaWriter),
+		next:           a.Uint64(areaNext),
+		grown:          a.Uint64(areaGrown),
+		session:        a.Uint64(areaSession),
+		epoch:          a.Uint64(areaEpoch),
+		fork:           a.Uint64(areaFork),
+		poison:         a.Uint64(areaPoison),
+		version:        a.Uint64(areaVersion),
+		volume:         a.Uint64(areaVolume),
+		file:           a.Uint64(areaFile),
+		pageSize:       a.Uint64(areaPageSize),
+		storeID:        [2]*atomic.Uint64{a.Uint64(areaStoreID), a.Uint64(areaStoreID + 8)},
+		compatible:     a.Uint64(areaCompatible),
+		readCompatible: a.Uint64(areaReadCompat),
+	}
+	s.durable.word = a.Uint64(areaDurable)
+	for i := range s.durable.cells {
+		for j := range s.durable.cells[i] {
+			s.durable.cells[i][j] = a.Uint64(areaCells + i*cellSize + j*8)
+		}
+	}
+	return s
+}
+
+// commit is what the durable record says: a snapshot, and the meta page that
+// holds it.
+type commit struct {
+	snapshot
+	slot     int    // of the meta page
+	sequence uint64 // of the meta page
+}
+
+const commitWords = 12
+
+func (c *commit) words() [commitWords]uint64 {
+	return [...]uint64{
+		uint64(c.txid), uint64(c.pages),
+		uint64(c.main.Page), uint64(c.main.TxID), c.main.Entries, c.main.Sequence,
+		uint64(c.free.Page), uint64(c.free.TxID), c.free.Entries, c.free.Sequence,
+		uint64(c.slot), c.sequence,
+	}
+}
+
+func commitOf(w [commitWords]uint64) commit {
+	root := func(w []uint64) index.Root {
+		return index.Root{
+			Ref:      index.Ref{Page: index.PageID(w[0]), TxID: index.TxID(w[1])},
+			Entries:  w[2],
+			Sequence: w[3],
+		}
+	}
+	return commit{
+		snapshot: snapshot{
+			txid:  index.TxID(w[0]),
+			pages: index.PageID(w[1]),
+			main:  root(w[2:6]),
+			free:  root(w[6:10]),
+		},
+		slot:     int(w[10]),
+		sequence: w[11],
+	}
+}
+
+// record is a commit in shared memory, in two cells. Its word counts the commits
+// published, and its lowest bit says which cell has the current one: a writer
+// that dies half-way has touched only the other cell, and nobody waits for it.
+type record struct {
+	word  *atomic.Uint64
+	cells [2][commitWords]*atomic.Uint64
+}
+
+// load returns the current commit. It never waits: it reads again only if a whole
+// commit was published meanwhile.
+func (r *record) load() commit {
+	for {
+		word := r.word.Load()
+		var w [commitWords]uint64
+		for i, cell := range r.cells[word&1] {
+			w[i] = cell.Load()
+		}
+		if r.word.Load() == word {
+			return commitOf(w)
+		}
+	}
+}
+
+// publish makes c the current commit. Requires the writer mutex, or the area's
+// gate before anybody else is a member.
+func (r *record) publish(c commit) {
+	word := r.word.Load() + 1
+	for i, w := range c.words() {
+		r.cells[word&1][i].Store(w)
+	}
+	r.word.Store(word)
+}

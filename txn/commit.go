@@ -1,0 +1,179 @@
+package txn
+
+import (
+	"slices"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/internal/invariant"
+	"github.com/sharekv/sharekv/mmapfile"
+)
+
+// Commit makes the changes durable and then visible, and ends the transaction.
+// After ErrFlushFailed the outcome is unknown: it shows when all have closed the
+// store and opened it again. After any other error nothing was changed.
+func (w *Writer) Commit() error {
+	if w.done {
+		return ErrTxDone
+	}
+	err := w.commit()
+	w.Rollback()
+	return err
+}
+
+func (w *Writer) commit() error {
+	if w.err != nil || !w.started {
+		return w.err
+	}
+	if err := w.storeDirty(); err != nil {
+		return err
+	}
+	if err := w.store.flush(); err != nil {
+		return err
+	}
+	return w.store.writeMeta(snapshot{
+		txid:  w.Snapshot.TxID,
+		pages: w.pages,
+		main:  w.Main.Root,
+		free:  w.base.free,
+	}, nil)
+}
+
+// storeDirty seals the pages and stores them, neighbours together.
+func (w *Writer) storeDirty() error {
+	s := w.store
+	if err := s.grow(w.pages); err != nil {
+		return err
+	}
+	ids := make([]index.PageID, 0, len(w.Snapshot.Dirty))
+	for id := range w.Snapshot.Dirty {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for len(ids) > 0 {
+		n := 1
+		for n < len(ids) && ids[n] == ids[0]+index.PageID(n) {
+			n++
+		}
+		run := make([][]byte, n)
+		for i, id := range ids[:n] {
+			run[i] = w.Snapshot.Dirty[id]
+			r, _ := index.Header(run[i])
+			invariant.Assert(r == index.Ref{Page: id, TxID: w.Snapshot.TxID}, "I9: page %d holds %v", id, r)
+			index.Seal(run[i])
+		}
+		invariant.Assert(ids[0] >= w.base.pages, "I3: page %d is stored over", ids[0])
+		if err := s.storage.Store(int64(ids[0])<<s.pageShift, run); err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// openSession writes and flushes a meta page of the snapshot in force, not clean,
+// before the first page of a run of commits is stored (I11). Afterwards no meta
+// page is left that refers to pages which are not in that snapshot. Requires the
+// writer mutex.
+func (s *Store) openSession(base snapshot) error {
+	sh := &s.shared
+	if sh.session.Load() != 0 {
+		return nil
+	}
+	if err := s.writeMeta(base, nil); err != nil {
+		return err
+	}
+	sh.session.Store(1)
+	return nil
+}
+
+// writeMeta writes the snapshot's meta page into the slot that is not durable's
+// (I6), flushes it, and publishes it. All pages of the snapshot are on disk.
+// change, if not nil, has the last word on the content.
+func (s *Store) writeMeta(snap snapshot, change func(*meta)) error {
+	sh := &s.shared
+	durable := sh.durable.load()
+	c := commit{snapshot: snap, slot: 1 - durable.slot&1, sequence: durable.sequence + 1}
+	m := meta{
+		pageSize:       s.pageSize,
+		compatible:     s.compatible,
+		readCompatible: s.readCompatible,
+		sequence:       c.sequence,
+		storeID:        s.storeID,
+		epoch:          uint32(sh.epoch.Load()),
+		fork:           index.TxID(sh.fork.Load()),
+		snapshot:       snap,
+	}
+	if change != nil {
+		change(&m)
+	}
+	if err := s.storage.Store(int64(c.slot*s.pageSize), [][]byte{m.encode(c.slot)}); err != nil {
+		return s.fail(err)
+	}
+	if err := s.flush(); err != nil {
+		return err
+	}
+	sh.durable.publish(c)
+	return nil
+}
+
+// flush is Storage.Flush, after whose failure nobody commits any more: what was
+// stored since the last one may be lost although it can still be read.
+func (s *Store) flush() error {
+	if err := s.storage.Flush(); err != nil {
+		return s.fail(err)
+	}
+	return nil
+}
+
+func (s *Store) fail(err error) error {
+	s.shared.poison.Store(1)
+	return flushFailed(err)
+}
+
+func flushFailed(err error) error {
+	return errors.WithSecondaryError(errors.Wrapf(ErrFlushFailed, "%v", err), err)
+}
+
+// Growth goes in steps of an eighth of the size, within these bounds in bytes.
+const (
+	growMin = 64 << 10
+	growMax = 64 << 20
+)
+
+// grow makes sure that the first pages pages are allocated and their space is on
+// disk. The size that the file has says nothing: whoever made it so may have died
+// before its flush. Requires the writer mutex.
+func (s *Store) grow(pages index.PageID) error {
+	need := int64(pages) << s.pageShift
+	grown := int64(s.shared.grown.Load())
+	if need <= grown {
+		return nil
+	}
+	size := max(need, grown+min(max(grown/8, growMin), growMax))
+	size = (size + growMin - 1) / growMin * growMin
+	if s.maxSize > 0 {
+		size = max(need, min(size, s.maxSize))
+	}
+	err := s.storage.Grow(size)
+	if errors.Is(err, mmapfile.ErrNoSpace) && size > need {
+		size = need
+		err = s.storage.Grow(size)
+	}
+	if err != nil {
+		return err
+	}
+	s.shared.grown.Store(uint64(size))
+	return nil
+}
+
+// checkSize returns an error if the store may not have that many pages.
+func (s *Store) checkSize(pages index.PageID) error {
+	if size := int64(pages) << s.pageShift; s.maxSize > 0 && size > s.maxSize {
+		return errors.WithHint(
+			errors.Wrapf(mmapfile.ErrNoSpace, "%d bytes are more than MaxSize, %d", size, s.maxSize),
+			"open the store with a larger MaxSize")
+	}
+	return nil
+}
