@@ -1,0 +1,250 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/mmapfile"
+	"github.com/sharekv/sharekv/txn"
+)
+
+// FileFormat is the number of the file format that this version reads and
+// writes.
+const FileFormat = txn.FileFormat
+
+// MaxValue is the length of the longest value in bytes.
+const MaxValue = index.MaxValue
+
+const (
+	defaultPageSize = 4096
+	maxProcesses    = 256 // handles on one store at a time
+)
+
+// DB is a store that this process has open. Any number of processes may have the
+// same one open. All methods may be used concurrently.
+type DB struct {
+	path        string
+	lockTimeout time.Duration
+	mapping     *mmapfile.Mapping
+	area        *mmapfile.Area
+	txn         *txn.Store
+	calls       calls
+}
+
+// Open opens the store in the file at path, and creates it unless o says
+// otherwise. Next to it lies a file with "-lock" appended to its name, through
+// which the processes that have the store open coordinate.
+func Open(path string, o *Options) (*DB, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	path, err := locate(path, o)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{path: path, lockTimeout: o.LockTimeout}
+	db.calls.init()
+	ctx, cancel := db.bounded(context.Background())
+	defer cancel()
+	db.area, err = mmapfile.OpenArea(ctx, path+"-lock", &mmapfile.AreaOptions{
+		Size:    txn.AreaSize,
+		Members: maxProcesses,
+		Mode:    o.Mode,
+		Like:    path,
+	}, func(area *mmapfile.Area, first bool) error { return db.join(area, first, o) })
+	if err != nil {
+		if db.mapping != nil {
+			err = errors.CombineErrors(err, db.mapping.Close())
+		}
+		return nil, errors.Wrapf(withHint(err), "open %s", path)
+	}
+	return db, nil
+}
+
+// locate returns the path of the file itself, so that the lock file lies next to
+// it however it is called. It refuses what can be no store before anything is
+// created.
+func locate(path string, o *Options) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		dir, e := filepath.EvalSymlinks(filepath.Dir(path))
+		if e != nil {
+			return "", errors.WithHint(errors.Wrapf(e, "open %s", path), "create the directory first")
+		}
+		if o.MustExist || o.ReadOnly {
+			return "", errors.Wrapf(err, "open store")
+		}
+		return filepath.Join(dir, filepath.Base(path)), nil
+	}
+	if err != nil {
+		return "", errors.Wrapf(err, "open %s", path)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return "", errors.Wrapf(err, "open %s", path)
+	}
+	if !info.Mode().IsRegular() {
+		return "", errors.WithHint(errors.Wrapf(ErrNotStore, "open %s: is no regular file", path),
+			"name the file that holds the store")
+	}
+	return real, recognize(real)
+}
+
+// recognize returns an error if the file was never a store.
+func recognize(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return errors.Wrapf(err, "open store")
+	}
+	defer f.Close()
+	head, err := io.ReadAll(io.LimitReader(f, txn.HeadSize))
+	if err != nil {
+		return errors.Wrapf(err, "open store")
+	}
+	if len(head) == 0 {
+		return errors.WithHint(errors.Wrapf(ErrNotStore, "open %s: the file is empty", path),
+			"delete the file if nothing needs it: a store is then created in its place")
+	}
+	if !txn.Recognize(head) {
+		return errors.WithHint(errors.Wrapf(ErrNotStore, "open %s", path),
+			"check the path; nothing was changed")
+	}
+	return nil
+}
+
+// join makes this process a user of the store, under the area's gate.
+func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
+	defer db.catch(debug.SetPanicOnFault(true), &err)
+	m := &mmapfile.Options{MustExist: true, ReadOnly: o.ReadOnly, Reserve: o.MaxSize}
+	db.mapping, err = mmapfile.Create(db.path, 0, m)
+	if errors.Is(err, fs.ErrNotExist) && !o.MustExist && !o.ReadOnly {
+		if !first {
+			return errors.Wrapf(ErrReplaced, "the file is gone, but others have it open")
+		}
+		if err := create(db.path, o); err != nil {
+			return err
+		}
+		db.mapping, err = mmapfile.Create(db.path, 0, m)
+	}
+	if err != nil {
+		return err
+	}
+	options := txn.Options{ReadOnly: o.ReadOnly, ID: db.mapping.ID(), MaxSize: o.MaxSize}
+	if first && o.ReadOnly {
+		if err := db.recover(area); err != nil {
+			return err
+		}
+		first = false
+	}
+	db.txn, err = txn.Open(area, first, db.mapping, options)
+	return err
+}
+
+// recover finds the state of the store in behalf of a handle that is read-only:
+// after an unclean end that takes writing.
+func (db *DB) recover(area *mmapfile.Area) error {
+	options := txn.Options{ReadOnly: true, ID: db.mapping.ID()}
+	_, err := txn.Open(area, true, db.mapping, options)
+	if !errors.Is(err, ErrReadOnly) {
+		return err
+	}
+	m, err := mmapfile.Create(db.path, 0, &mmapfile.Options{MustExist: true})
+	if err != nil {
+		return errors.WithHint(errors.Wrapf(err, "the store was not closed, and finding its state needs writing"),
+			"let a process that may write open it once")
+	}
+	options.ReadOnly = false
+	_, err = txn.Open(area, true, m, options)
+	return errors.CombineErrors(err, m.Close())
+}
+
+func create(path string, o *Options) error {
+	pageSize := o.PageSize
+	if pageSize == 0 {
+		pageSize = defaultPageSize
+	}
+	var id [16]byte
+	rand.Read(id[:])
+	content, err := txn.Format(pageSize, id)
+	if err != nil {
+		return err
+	}
+	return mmapfile.NewFile(path, o.Mode, content)
+}
+
+// withHint adds what the user can do about an error of opening.
+func withHint(err error) error {
+	switch {
+	case errors.Is(err, ErrTruncated):
+		return errors.WithHint(err, "the file was cut short, or copied while it was written: restore it from a backup")
+	case errors.Is(err, ErrCorrupt):
+		return errors.WithHint(err, "restore the file from a backup")
+	case errors.Is(err, ErrReplaced):
+		return errors.WithHint(err, "stop the processes that have the old file open, then try again")
+	}
+	return err
+}
+
+// bounded returns ctx, ending with ErrBusy after the LockTimeout if there is one.
+func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if db.lockTimeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeoutCause(ctx, db.lockTimeout, ErrBusy)
+}
+
+// Close ends the use of the store by this handle. New calls get ErrClosed;
+// transactions under way are waited for, so Close must not be called from within
+// one.
+func (db *DB) Close() error {
+	if !db.calls.close() {
+		return ErrClosed
+	}
+	err := db.area.Close(func() (err error) {
+		defer db.catch(debug.SetPanicOnFault(true), &err)
+		return db.txn.Finish()
+	})
+	return errors.Wrapf(errors.CombineErrors(err, db.mapping.Close()), "close %s", db.path)
+}
+
+// MaxKey returns the length of the longest key in bytes, which depends on the
+// page size of the store: 968 for the default.
+func (db *DB) MaxKey() int { return index.MaxKey(db.txn.PageSize()) }
+
+// Get returns a copy of the value of key, as of the last commit.
+func (db *DB) Get(key []byte) ([]byte, error) {
+	return db.AppendGet(nil, key)
+}
+
+// AppendGet appends the value of key, as of the last commit, to dst. If dst has
+// room, nothing is allocated.
+func (db *DB) AppendGet(dst, key []byte) (value []byte, err error) {
+	if !db.calls.enter() {
+		return dst, ErrClosed
+	}
+	defer db.calls.leave()
+	defer db.catch(debug.SetPanicOnFault(true), &err)
+	r, err := db.txn.Read()
+	if err != nil {
+		return dst, err
+	}
+	v, kind, err := r.Snapshot.Get(r.Main.Ref, key)
+	if err == nil && kind != index.KindValue {
+		err = ErrNotFound
+	}
+	return append(dst, v...), err
+}
+
+// Put makes value the value of key, in a transaction of its own.
+func (db *DB) Put(key, value []byte) error {
+	return db.Update(func(tx *Tx) error { return tx.Put(key, value) })
+}

@@ -1,0 +1,44 @@
+// Package store is an embedded key-value store that many processes open at once:
+// a file mapped into each of them, with a B+tree in it.
+//
+//	db, err := store.Open("app.kv", nil)
+//	if err != nil {
+//		return err
+//	}
+//	defer db.Close()
+//	err = db.Update(func(tx *store.Tx) error {
+//		return tx.Put([]byte("name"), []byte("value"))
+//	})
+//
+// # The picture
+//
+//	View, Get ─▶ the last durable commit, in the read-only view: no lock, no copy
+//	Update ────▶ writer mutex ─▶ changed copies of pages ─▶ flush ─▶ meta page ─▶ flush
+//
+// Readers never wait. Writers of all processes take turns.
+//
+// # What holds
+//
+//   - When Update returns nil, its changes survive the death of any process, of
+//     the system, and of the power, on a disk that honours flushes.
+//   - Nobody ever sees what a power cut could take back.
+//   - A process that is killed harms nobody: its half-built transaction is gone,
+//     its lock passes on.
+//   - Bad input, a damaged file included, is an error that says what is wrong; it
+//     is never a panic.
+//
+// A fault in the mapped file, when it was cut short or the disk fails, is ErrFault
+// for calls of this package. Application code that reads a returned slice outside
+// such a call is not covered: it copies what it must be sure of, or calls
+// debug.SetPanicOnFault itself.
+//
+// # Locks
+//
+// The writer mutex is held from the start of an Update's function to the end of its
+// commit. Opening and closing hold the gate of the lock file.
+//
+// # What it does not do
+//
+// It does not work over network file systems, nor does it share anything between
+// hosts. Space of replaced values is not reused yet.
+package store

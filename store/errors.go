@@ -1,0 +1,61 @@
+package store
+
+import (
+	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/mmapfile"
+	"github.com/sharekv/sharekv/txn"
+)
+
+// Errors of Open. A file that is not there is fs.ErrNotExist.
+var (
+	// ErrNotStore is returned for a file that never was a store.
+	ErrNotStore = txn.ErrNotStore
+	// ErrVersion is returned for a store that another version of sharekv made, or
+	// has open, and this one does not know how to use.
+	ErrVersion = txn.ErrVersion
+	// ErrReplaced is returned when the path of a store that other processes have
+	// open now leads to another file than theirs.
+	ErrReplaced = txn.ErrReplaced
+)
+
+// Errors of any call.
+var (
+	// ErrClosed is returned by a store that has been closed.
+	ErrClosed = errors.New("store: closed")
+	// ErrCorrupt is returned when the data is not what was written.
+	ErrCorrupt = index.ErrCorrupt
+	// ErrTruncated is returned for a store whose file is shorter than what it
+	// holds.
+	ErrTruncated = mmapfile.ErrTruncated
+	// ErrFault is returned when the system could not bring a page of the mapped
+	// file: the file was cut short under us, or the disk failed.
+	ErrFault = mmapfile.ErrFault
+	// ErrTxDone is returned for the use of a transaction that has ended.
+	ErrTxDone = txn.ErrTxDone
+	// ErrNotFound is returned, bare, for a key that is not there.
+	ErrNotFound = index.ErrNotFound
+)
+
+// Errors of changes.
+var (
+	// ErrBusy is returned when Options.LockTimeout has passed before another
+	// process or goroutine ended its write transaction. The text names it.
+	ErrBusy = errors.New("store: busy")
+	// ErrReadOnly is returned for a change in a read transaction, or of a store
+	// opened with Options.ReadOnly.
+	ErrReadOnly = txn.ErrReadOnly
+	// ErrKeyEmpty, ErrKeyTooLarge and ErrValueTooLarge are returned for what does
+	// not fit; see MaxKey and MaxValue. The transaction can go on.
+	ErrKeyEmpty      = index.ErrKeyEmpty
+	ErrKeyTooLarge   = index.ErrKeyTooLarge
+	ErrValueTooLarge = index.ErrValueTooLarge
+	// ErrNoSpace is returned when the disk, or Options.MaxSize, is full. What was
+	// committed before is not touched.
+	ErrNoSpace = mmapfile.ErrNoSpace
+	// ErrFlushFailed is returned by a commit whose flush failed: its outcome is
+	// unknown. No process can commit any more until all have closed the store and
+	// opened it again; reading goes on.
+	ErrFlushFailed = txn.ErrFlushFailed
+)

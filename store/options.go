@@ -1,0 +1,30 @@
+package store
+
+import (
+	"io/fs"
+	"time"
+)
+
+// Options are how a store is opened. The zero value, and nil, are the defaults.
+type Options struct {
+	// Behaviour.
+
+	// ReadOnly refuses write transactions. The store must exist.
+	ReadOnly bool
+	// MustExist makes a missing file an error instead of creating a store.
+	MustExist bool
+	// Mode is the permission of every file made; 0 is 0600.
+	Mode fs.FileMode
+	// LockTimeout bounds the wait for another process to end its write
+	// transaction, or to finish opening the store; then ErrBusy. 0 waits for ever.
+	LockTimeout time.Duration
+
+	// Performance.
+
+	// PageSize is the size of the pages in bytes of a store that is created, a
+	// power of two from 4096, the default, to 65536. An existing store keeps its own.
+	PageSize int
+	// MaxSize is the size in bytes that the file may grow to through this handle;
+	// 0 is no limit but the address space: 1 TiB on 64-bit Linux.
+	MaxSize int64
+}
