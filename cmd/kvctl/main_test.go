@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/sharekv/sharekv/internal/testdir"
+	"github.com/sharekv/sharekv/store"
+)
+
+// roleVariable makes the test binary play another program.
+const roleVariable = "KVCTL_TEST_ROLE"
+
+// roles are the programs that the test binary can play.
+var roles = map[string]func(args []string) int{
+	"kvctl":       run,
+	"lock holder": holdLock,
+	"reader":      readOnAndOn,
+}
+
+func TestMain(m *testing.M) {
+	name := os.Getenv(roleVariable)
+	if name == "" {
+		os.Exit(m.Run())
+	}
+	role, ok := roles[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "no role %q\n", name)
+		os.Exit(99)
+	}
+	os.Exit(role(os.Args[1:]))
+}
+
+// holdLock keeps the write lock of a store from the moment that it prints a line
+// until its stdin ends.
+func holdLock(args []string) int {
+	db, err := store.Open(args[0], &store.Options{MustExist: true})
+	if err != nil {
+		return report(os.Stderr, err)
+	}
+	return report(os.Stderr, db.Update(func(*store.Tx) error {
+		fmt.Println("held")
+		_, err := io.Copy(io.Discard, os.Stdin)
+		return err
+	}))
+}
+
+// readOnAndOn prints each new value of a key that it sees, until its stdin ends.
+func readOnAndOn(args []string) int {
+	db, err := store.Open(args[0], &store.Options{ReadOnly: true, MustExist: true})
+	if err != nil {
+		return report(os.Stderr, err)
+	}
+	stop := make(chan struct{})
+	go func() {
+		defer close(stop)
+		io.Copy(io.Discard, os.Stdin)
+	}()
+	last := ""
+	for {
+		select {
+		case <-stop:
+			return report(os.Stderr, db.Close())
+		default:
+		}
+		value, err := db.Get([]byte(args[1]))
+		if err != nil {
+			return report(os.Stderr, err)
+		}
+		if string(value) != last {
+			last = string(value)
+			fmt.Println(last)
+		}
+	}
+}
+
+// as returns a command that runs the test binary in a role.
+func as(t testing.TB, role string, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	return cmd
+}
+
+// start runs a role that goes on until its stdin ends, and returns its lines.
+// The test waits for its end, which must be a good one.
+func start(t testing.TB, role string, args ...string) (pid int, lines *bufio.Reader, stop func()) {
+	t.Helper()
+	cmd := as(t, role, args...)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		stdin.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	t.Cleanup(stop)
+	return cmd.Process.Pid, bufio.NewReader(stdout), stop
+}
+
+// kvctl runs a command that must end with the given exit code, and returns what
+// it printed.
+func kvctl(t testing.TB, code int, stdin []byte, args ...string) (stdout, stderr string) {
+	t.Helper()
+	cmd := as(t, "kvctl", args...)
+	var out, messages bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(stdin), &out, &messages
+	cmd.Run()
+	if got := cmd.ProcessState.ExitCode(); got != code {
+		t.Fatalf("kvctl %q: exit code %d, want %d\n%s", args, got, code, messages.String())
+	}
+	return out.String(), messages.String()
+}
+
+// tempStore returns the path of a store that does not exist yet.
+func tempStore(t testing.TB) string {
+	return filepath.Join(testdir.New(t), "test.kv")
+}

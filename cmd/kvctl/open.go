@@ -1,0 +1,75 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+
+	"github.com/sharekv/sharekv/store"
+)
+
+const storeVariable = "KVCTL_STORE"
+
+// storeFlags says which store a command works on, and how long it waits for the
+// write lock.
+type storeFlags struct {
+	path    string
+	timeout time.Duration
+}
+
+func (s *storeFlags) register(root *cobra.Command) {
+	flags := root.PersistentFlags()
+	flags.StringVarP(&s.path, "store", "s", "", "the store's `PATH` (default $"+storeVariable+")")
+	flags.DurationVar(&s.timeout, "timeout", 10*time.Second,
+		"how long to wait for the write lock; 0 is for ever")
+}
+
+// How a command uses the store.
+var (
+	reading  = store.Options{ReadOnly: true, MustExist: true}
+	creating = store.Options{}
+)
+
+// with opens the store, runs fn on it and closes it.
+func (s *storeFlags) with(o store.Options, fn func(*store.DB) error) (err error) {
+	path, err := s.resolve()
+	if err != nil {
+		return err
+	}
+	o.LockTimeout = s.timeout
+	db, err := store.Open(path, &o)
+	if errors.Is(err, fs.ErrNotExist) && o.MustExist {
+		err = errors.WithHint(err, "check the path: of all commands, only put and load create a store")
+	}
+	if err != nil {
+		return advise(err)
+	}
+	defer func() { err = errors.CombineErrors(err, db.Close()) }()
+	return advise(fn(db))
+}
+
+func (s *storeFlags) resolve() (string, error) {
+	if s.timeout < 0 {
+		return "", usageErrorf("--timeout %v is negative", s.timeout)
+	}
+	path := s.path
+	if path == "" {
+		path = os.Getenv(storeVariable)
+	}
+	if path == "" {
+		return "", errors.WithHintf(usageErrorf("no store given"),
+			"name it with --store PATH (-s PATH), or set %s for all commands", storeVariable)
+	}
+	return path, nil
+}
+
+// advise adds what the user can do about err.
+func advise(err error) error {
+	if errors.Is(err, store.ErrBusy) {
+		return errors.WithHint(err, "wait longer with --timeout, or end the process that holds the lock")
+	}
+	return err
+}

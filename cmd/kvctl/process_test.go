@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/sharekv/sharekv/internal/testdir"
+	"github.com/sharekv/sharekv/testdata"
+)
+
+func TestReaderProcessSeesEachPut(t *testing.T) {
+	path := tempStore(t)
+	kvctl(t, exitOK, nil, "-s", path, "put", "n", "0")
+	_, lines, stop := start(t, "reader", path, "n")
+	for n := range 20 {
+		if n > 0 {
+			kvctl(t, exitOK, nil, "-s", path, "put", "n", strconv.Itoa(n))
+		}
+		line, err := lines.ReadString('\n')
+		if err != nil || strings.TrimSpace(line) != strconv.Itoa(n) {
+			t.Fatalf("put %d, but the reader saw %q (%v)", n, line, err)
+		}
+	}
+	stop()
+}
+
+func TestPutNamesTheHolderOfTheLock(t *testing.T) {
+	path := tempStore(t)
+	kvctl(t, exitOK, nil, "-s", path, "put", "k", "before")
+	pid, lines, stop := start(t, "lock holder", path)
+	if _, err := lines.ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr := kvctl(t, exitBusy, nil, "-s", path, "--timeout", "100ms", "put", "k", "meanwhile")
+	for _, want := range []string{strconv.Itoa(pid), "hint: wait longer with --timeout"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("pid %d holds the lock, but the message is\n%s", pid, stderr)
+		}
+	}
+	if got, _ := kvctl(t, exitOK, nil, "-s", path, "get", "k"); got != "before" {
+		t.Errorf("get while the lock is held: %q", got)
+	}
+	stop()
+	kvctl(t, exitOK, nil, "-s", path, "put", "k", "after")
+	if got, _ := kvctl(t, exitOK, nil, "-s", path, "get", "k"); got != "after" {
+		t.Errorf("get after the lock was released: %q", got)
+	}
+}
+
+func TestScanPrintsWhatLoadReadSorted(t *testing.T) {
+	path := tempStore(t)
+	_, stderr := kvctl(t, exitOK, []byte(testdata.Unicode), "-s", path, "load", "-")
+	if !strings.HasPrefix(stderr, "34924 records in ") {
+		t.Errorf("load says %q", stderr)
+	}
+	lines := slices.Sorted(strings.Lines(testdata.Unicode))
+	if got, _ := kvctl(t, exitOK, nil, "-s", path, "scan"); got != strings.Join(lines, "") {
+		t.Error("scan does not print the input of load sorted")
+	}
+
+	json, _ := kvctl(t, exitOK, nil, "-s", path, "scan", "--json")
+	again := tempStore(t)
+	kvctl(t, exitOK, []byte(json), "-s", again, "load", "-")
+	if got, _ := kvctl(t, exitOK, nil, "-s", again, "scan"); got != strings.Join(lines, "") {
+		t.Error("the way through JSON changed something")
+	}
+}
+
+// TestScanAndLoadKeepEveryByte is about keys and values that an argument or a
+// line could not hold as they are.
+func TestScanAndLoadKeepEveryByte(t *testing.T) {
+	path := tempStore(t)
+	var every []byte
+	for b := range 256 {
+		every = append(every, byte(b))
+	}
+	kvctl(t, exitOK, every, "-s", path, "put", "every byte", "-")
+	kvctl(t, exitOK, nil, "-s", path, "put", `{"key":"a","value":"b"}`, "")
+	kvctl(t, exitOK, nil, "-s", path, "put", "tab\there, line\nthere, \\ and \r\n", "\r")
+	kvctl(t, exitOK, bytes.Repeat([]byte("long\n"), 100_000), "-s", path, "put", "long", "-")
+	if got, _ := kvctl(t, exitOK, nil, "-s", path, "get", "every byte"); got != string(every) {
+		t.Errorf("get: %q", got)
+	}
+	for _, form := range []string{"--json=false", "--json"} {
+		lines, _ := kvctl(t, exitOK, nil, "-s", path, "scan", form)
+		again := tempStore(t)
+		kvctl(t, exitOK, []byte(lines), "-s", again, "load", "-")
+		if got, _ := kvctl(t, exitOK, nil, "-s", again, "scan", form); got != lines {
+			t.Errorf("scan %s and load changed %.200q to %.200q", form, lines, got)
+		}
+		if got, _ := kvctl(t, exitOK, nil, "-s", again, "get", "every byte"); got != string(every) {
+			t.Errorf("after scan %s and load: %q", form, got)
+		}
+	}
+}
+
+func TestScanEndsQuietlyWhenItsReaderHasGone(t *testing.T) {
+	path := tempStore(t)
+	kvctl(t, exitOK, []byte(testdata.Unicode), "-s", path, "load", "-")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := as(t, "kvctl", "-s", path, "scan")
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "U+0000\t") {
+		t.Errorf("first line %q, %v", line, err)
+	}
+	r.Close()
+	if err := cmd.Wait(); err != nil || stderr.Len() > 0 {
+		t.Errorf("scan ended with %v and said %q", err, stderr.String())
+	}
+}
+
+func TestInterruptedDemoLeavesNothingBehind(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("one process cannot interrupt another there")
+	}
+	dir := testdir.New(t)
+	cmd := as(t, "kvctl", "demo")
+	cmd.Env = append(cmd.Env, "TMPDIR="+dir)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	messages := bufio.NewReader(stderr)
+	if line, err := messages.ReadString('\n'); err != nil || !strings.Contains(line, "25%") {
+		t.Errorf("first message %q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(messages)
+	if err != nil || !strings.Contains(string(rest), "kvctl: interrupt") {
+		t.Errorf("the demo said %q, %v", rest, err)
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != exitError {
+		t.Errorf("exit code %d", code)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}

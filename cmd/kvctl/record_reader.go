@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+
+	"github.com/cockroachdb/errors"
+)
+
+// lineMax bounds the memory that one line of input can ask for.
+const lineMax = 64 << 20
+
+// A recordReader reads records from lines. Each line ends in \n, or in \r\n as
+// some editors and shells write it: scan never prints a bare carriage return.
+type recordReader struct {
+	name  string // of the input, for errors
+	in    *bufio.Reader
+	parse func(line []byte) (record, error) // nil until the first line shows the form
+	line  int                               // number of the line read last
+	long  []byte                            // a line that outgrew the buffer of in
+}
+
+// newRecordReader reads from in. The format is text, json, or auto: the first
+// line tells.
+func newRecordReader(name string, in io.Reader, format string) (*recordReader, error) {
+	r := &recordReader{name: name, in: bufio.NewReaderSize(in, 256<<10)}
+	switch format {
+	case "auto":
+	case "tsv":
+		r.parse = parseText
+	case "json":
+		r.parse = parseJSON
+	default:
+		return nil, usageErrorf("--format %s is none of auto, tsv, json", format)
+	}
+	return r, nil
+}
+
+// next returns the next record, whose memory is its own. It ends with io.EOF; an
+// error in a line names file and line.
+func (r *recordReader) next() (record, error) {
+	line, err := r.nextLine()
+	if err != nil {
+		return record{}, err
+	}
+	if r.parse == nil {
+		r.parse = parseText
+		if isJSONLine(line) {
+			r.parse = parseJSON
+		}
+	}
+	rec, err := r.parse(line)
+	if err == nil && len(rec.key) == 0 {
+		err = errors.New("the key is empty")
+	}
+	return rec, r.at(r.line, err)
+}
+
+// at adds file and line to err.
+func (r *recordReader) at(line int, err error) error {
+	return errors.Wrapf(err, "%s:%d", r.name, line)
+}
+
+// nextLine returns a line without its end, valid until the next call.
+func (r *recordReader) nextLine() ([]byte, error) {
+	r.line++
+	r.long = r.long[:0]
+	for {
+		part, err := r.in.ReadSlice('\n')
+		if len(r.long)+len(part) > lineMax {
+			return nil, r.at(r.line, errors.Newf("the line is longer than %d MiB", lineMax>>20))
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			r.long = append(r.long, part...)
+			continue
+		}
+		if len(r.long) > 0 {
+			r.long = append(r.long, part...)
+			part = r.long
+		}
+		if errors.Is(err, io.EOF) && len(part) > 0 {
+			err = nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			err = r.at(r.line, err)
+		}
+		return bytes.TrimSuffix(bytes.TrimSuffix(part, []byte{'\n'}), []byte{'\r'}), err
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/cockroachdb/errors"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// helpTemplate puts the examples first: they are what most people look for.
+const helpTemplate = `{{.Short}}
+{{with .Example}}
+Examples:
+{{.}}
+{{end}}{{with .Long}}
+{{.}}
+{{end}}
+Usage:
+  {{.UseLine}}{{if .HasAvailableSubCommands}}
+  {{.CommandPath}} COMMAND --help
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of all commands:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+`
+
+func newRootCommand() *cobra.Command {
+	cobra.EnableCommandSorting = false
+	root := &cobra.Command{
+		Use:   "kvctl COMMAND",
+		Short: "kvctl reads and writes sharekv stores, also while other programs use them.",
+		Example: `  kvctl demo                              # see it work: four processes, one store
+  kvctl -s app.kv put greeting hello
+  kvctl -s app.kv get greeting
+  kvctl -s app.kv scan --prefix user/ | head
+  kvctl -s app.kv scan > all.tsv
+  kvctl -s new.kv load all.tsv`,
+		Long: `Exit codes: 0 done, 1 error, 2 wrong usage, 3 key not found, 4 damaged or not a
+store, 5 busy (somebody else has the write lock).`,
+		Args:                  knownCommand,
+		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceUsage:          true,
+		SilenceErrors:         true,
+		DisableFlagsInUseLine: true,
+	}
+	root.SetHelpTemplate(helpTemplate)
+	root.SetFlagErrorFunc(flagError)
+	var s storeFlags
+	s.register(root)
+	root.AddCommand(
+		newPutCommand(&s),
+		newGetCommand(&s),
+		newScanCommand(&s),
+		newLoadCommand(&s),
+		newCheckCommand(&s),
+		newDemoCommand(),
+		newDemoWorkerCommand(&s),
+		newVersionCommand(),
+	)
+	return root
+}
+
+// knownCommand is reached with arguments only where the first names no command.
+func knownCommand(root *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := usageErrorf("%q is not a command of kvctl", args[0])
+	root.SuggestionsMinimumDistance = 2
+	if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+		return errors.WithHintf(err, "did you mean %s?", strings.Join(near, " or "))
+	}
+	return errors.WithHint(err, "kvctl --help lists the commands")
+}
+
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		err = errors.WithHint(err, "put -- before a key or value that begins with -")
+	}
+	return errors.WithHintf(&usageError{err}, "%s --help lists the flags", cmd.CommandPath())
+}
+
+// wants requires exactly the named arguments.
+func wants(names ...string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) == len(names) {
+			return nil
+		}
+		want := strings.Join(names, " ")
+		if want == "" {
+			want = "no arguments"
+		}
+		err := usageErrorf("%s: want %s, got %q", cmd.Name(), want, args)
+		return errors.WithHintf(err, "%s --help shows examples", cmd.CommandPath())
+	}
+}
