@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/cockroachdb/errors"
 
@@ -225,6 +224,20 @@ func (a *Area) Close(last func() error) error {
 	return errors.CombineErrors(err, a.leave(gate))
 }
 
+// Kill leaves the area as a killed process would: what the member has said and
+// locked stays as it is, for others to find. It is for tests, and may come at any
+// time at which Close may.
+func (a *Area) Kill() {
+	a.mu.Lock()
+	closed := a.mu.closed
+	a.mu.closed = true
+	a.mu.Unlock()
+	if !closed {
+		a.shut()
+		_ = a.leave(false) // nobody asks a dead process
+	}
+}
+
 // shut ends the waits for mutexes, and returns when nobody touches one any more.
 func (a *Area) shut() {
 	a.end(ErrClosed)
@@ -317,23 +330,4 @@ func (a *Area) Fault(recovered any) error {
 		return nil
 	}
 	return errors.Wrapf(ErrFault, "shared area at offset %d", off)
-}
-
-func uint64At(mem []byte, off int) *atomic.Uint64 {
-	if off%8 != 0 {
-		panic(errors.AssertionFailedf("M4: 64-bit word at %d", off))
-	}
-	_ = mem[off+7]
-	// SAFETY: mem begins at a multiple of 64, so the word is aligned, and it was
-	// just checked to lie inside.
-	return (*atomic.Uint64)(unsafe.Pointer(&mem[off]))
-}
-
-func uint32At(mem []byte, off int) *atomic.Uint32 {
-	if off%4 != 0 {
-		panic(errors.AssertionFailedf("M4: 32-bit word at %d", off))
-	}
-	_ = mem[off+3]
-	// SAFETY: as in uint64At.
-	return (*atomic.Uint32)(unsafe.Pointer(&mem[off]))
 }

@@ -123,7 +123,7 @@ func TestKilledMemberIsDeadAndItsPlaceCanBeSeized(t *testing.T) {
 		t.Error("seized a live member")
 	}
 	info, ok := a.Member(1)
-	if !ok || info.PID <= 0 || !strings.HasPrefix(info.Program, "mmapfile.test") ||
+	if !ok || info.PID <= 0 || info.Program != filepath.Base(os.Args[0]) ||
 		time.Since(info.Since).Abs() > time.Minute {
 		t.Errorf("member 1: %v %v", info, ok)
 	}
@@ -183,7 +183,7 @@ func TestOtherGeometryIsRefusedWhileThereAreMembers(t *testing.T) {
 	a := openArea(t, path)
 	other := mmapfile.AreaOptions{Size: testArea.Size * 2, Members: testArea.Members / 2}
 	_, err := mmapfile.OpenArea(background, path, &other, nil)
-	if !errors.Is(err, mmapfile.ErrVersion) || !strings.Contains(err.Error(), "mmapfile.test") {
+	if !errors.Is(err, mmapfile.ErrVersion) || !strings.Contains(err.Error(), filepath.Base(os.Args[0])) {
 		t.Error(err)
 	}
 	if err := a.Close(nil); err != nil {

@@ -2,3 +2,7 @@ package mmapfile
 
 // FillZeros is what growth falls back to. No file system at hand needs it.
 var FillZeros = fillZeros
+
+// Unwritten is what a store goes on with after a short write, which local file
+// systems hardly ever make.
+var Unwritten = unwritten

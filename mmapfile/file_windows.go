@@ -3,7 +3,6 @@ package mmapfile
 import (
 	"io/fs"
 	"os"
-	"unsafe"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
@@ -57,16 +56,9 @@ func setMode(*os.File, fs.FileMode) error { return nil }
 func fileID(f *os.File) (FileID, error) {
 	// 64-bit file ids are not unique on all file systems, and the longer ones not
 	// known to all.
-	var long struct {
-		Volume uint64
-		File   [2]uint64
-	}
 	handle := windows.Handle(f.Fd())
-	// SAFETY: the call fills at most the size given, and keeps no pointer.
-	err := windows.GetFileInformationByHandleEx(handle, windows.FileIdInfo,
-		(*byte)(unsafe.Pointer(&long)), uint32(unsafe.Sizeof(long)))
-	if err == nil {
-		return FileID{Volume: long.Volume, File: long.File[0] ^ long.File[1]}, nil
+	if id, err := longFileID(handle); err == nil {
+		return id, nil
 	}
 	var short windows.ByHandleFileInformation
 	if err := windows.GetFileInformationByHandle(handle, &short); err != nil {

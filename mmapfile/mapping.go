@@ -22,7 +22,9 @@ type Options struct {
 	// MustExist makes a missing file an error that wraps fs.ErrNotExist.
 	MustExist bool
 
-	// ReadOnly implies MustExist. Nothing that changes the file works.
+	// ReadOnly implies MustExist. Nothing that changes the file works. On Windows
+	// such a mapping may be unable to follow the file's growth if nobody had the
+	// file open for writing when it was made.
 	ReadOnly bool
 
 	// Mode is the mode of a file created here, whatever the umask; 0 = 0600.
@@ -280,9 +282,10 @@ func (m *Mapping) Grow(size int64) error {
 // that no process needs what lies behind, and that none grows the file at the
 // same time.
 //
-// Windows cannot cut a mapped file. There the cut is tried by Close, if no other
-// method was called in between and no other process has the file mapped. So call
-// it right before Close, under the lock that keeps others from growing the file.
+// Windows cannot cut a mapped file. There the cut is tried by Close, unless m has
+// stored or grown anything in between or another process has the file mapped. So
+// call it right before Close, under the lock that keeps others from growing the
+// file.
 func (m *Mapping) Trim(size int64) error {
 	if err := m.enterToWrite(); err != nil {
 		return err

@@ -16,7 +16,7 @@ type MemberInfo struct {
 	PID     int
 	Program string
 	Since   time.Time // when it joined; from Mutex.Holder: when it got the lock
-	self    bool
+	Number  int       // as Self returns it
 }
 
 // String returns, for example, "pid 123 (kvctl), since 12:03:04".
@@ -51,7 +51,7 @@ func (a *Area) Member(i int) (MemberInfo, bool) {
 		return MemberInfo{}, false
 	}
 	info, ok := a.table.get(i)
-	info.self = i == a.self
+	info.Number = i
 	return info, ok
 }
 

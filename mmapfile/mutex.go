@@ -142,7 +142,7 @@ func (m *Mutex) refuse(err error) error {
 	switch {
 	case !ok:
 		return errors.Wrapf(err, "mmapfile: lock not taken")
-	case holder.self:
+	case holder.Number == m.area.self:
 		return errors.Wrapf(err, "mmapfile: lock held by this process since %s", holder.since())
 	}
 	return errors.Wrapf(err, "mmapfile: lock held by %v", holder)

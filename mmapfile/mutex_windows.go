@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
@@ -168,20 +167,18 @@ func openMutex(f *os.File, off int) (windows.Handle, error) {
 	if err != nil {
 		return 0, os.NewSyscallError("GetTokenUser", err)
 	}
-	descriptor, err := windows.SecurityDescriptorFromString(
+	attributes, err := securityAttributes(
 		fmt.Sprintf("D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;%s)", user.User.Sid))
 	if err != nil {
-		return 0, os.NewSyscallError("ConvertStringSecurityDescriptorToSecurityDescriptor", err)
+		return 0, err
 	}
-	attributes := windows.SecurityAttributes{SecurityDescriptor: descriptor}
-	attributes.Length = uint32(unsafe.Sizeof(attributes))
 	name := fmt.Sprintf(`Global\sharekv-%x-%x-%x`, id.Volume, id.File, off)
 	name16, err := windows.UTF16PtrFromString(name)
 	if err != nil {
 		return 0, err
 	}
 	const access = windows.SYNCHRONIZE | windows.MUTEX_MODIFY_STATE
-	mutex, err := windows.CreateMutexEx(&attributes, name16, 0, access)
+	mutex, err := windows.CreateMutexEx(attributes, name16, 0, access)
 	if mutex == 0 {
 		return 0, &os.PathError{Op: "CreateMutexEx", Path: name, Err: err}
 	}

@@ -3,7 +3,6 @@ package mmapfile
 import (
 	"os"
 	"runtime"
-	"unsafe"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
@@ -57,15 +56,11 @@ func createSectionOfName(name objectName, r nameRecord, content []byte) (*nameHo
 // openName joins those who hold the name.
 func openName(name objectName) (h *nameHold, r nameRecord, err error) {
 	err = atNameGate(name.scope, func() error {
-		name16, err := windows.UTF16PtrFromString(name.String())
+		section, err := openFileMapping(name.String(), windows.FILE_MAP_READ)
 		if err != nil {
-			return errors.Wrapf(ErrName, "%v", err)
-		}
-		section, _, err := procOpenFileMappingW.Call(windows.FILE_MAP_READ, 0, uintptr(unsafe.Pointer(name16)))
-		if section == 0 {
 			return nameError("OpenFileMapping", err)
 		}
-		h = &nameHold{windows.Handle(section)}
+		h = &nameHold{section}
 		err = withRecord(h.section, windows.FILE_MAP_READ, func(mem []byte) error {
 			r, err = decodeRecord(mem)
 			return err

@@ -142,6 +142,17 @@ func TestZerosAreWrittenWhereNothingCanBeAllocated(t *testing.T) {
 	}
 }
 
+func TestShortWriteIsContinuedWhereItEnded(t *testing.T) {
+	const text = "abcdefghij"
+	for n := range len(text) + 1 {
+		bufs := [][]byte{[]byte(text[:3]), []byte(text[3:4]), []byte(text[4:])}
+		rest := mmapfile.Unwritten(bufs, n)
+		if got := string(bytes.Join(rest, nil)); got != text[n:] {
+			t.Errorf("after %d: %q", n, got)
+		}
+	}
+}
+
 // The memory behind a view goes when the file is cut. That is an error and not the
 // end of the process, and over when the file is as long as before.
 func TestCutFileFaultsAsAnError(t *testing.T) {
@@ -366,4 +377,52 @@ func TestNameOfReplacedFileLeadsNowhere(t *testing.T) {
 	if _, err := mmapfile.Open(name, nil); !errors.Is(err, mmapfile.ErrNotExist) {
 		t.Error(err)
 	}
+}
+
+// The file may be replaced while somebody waits for its gate: what it then gets is
+// the gate of a file that nobody will ever find again.
+func TestGateOfRemovedFileIsNotEnough(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "area")
+	joined := make(chan *mmapfile.Area)
+	removed, err := mmapfile.OpenArea(background, path, &testArea, func(*mmapfile.Area, bool) error {
+		go func() {
+			a, err := mmapfile.OpenArea(background, path, &testArea, nil)
+			if err != nil {
+				t.Error(err)
+			}
+			joined <- a
+		}()
+		for openDescriptors(t, path) < 2 {
+			time.Sleep(time.Millisecond)
+		}
+		return os.Remove(path)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer removed.Close(nil)
+	a := <-joined
+	defer a.Close(nil)
+	if a.Self() != 0 {
+		t.Errorf("joined the removed area as %d", a.Self())
+	}
+	if b := openArea(t, path); b.Self() != 1 {
+		t.Error("the next one finds another area")
+	}
+}
+
+// openDescriptors returns how often this process has the file open.
+func openDescriptors(t *testing.T, path string) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, entry := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + entry.Name()); err == nil && target == path {
+			n++
+		}
+	}
+	return n
 }

@@ -3,17 +3,18 @@
 package mmapfile
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"syscall"
 
-	cockroach "github.com/cockroachdb/errors"
+	"github.com/cockroachdb/errors"
 )
 
 // errUnsupported is the answer of every operation on systems that have not been
-// taught the primitives of this package.
-var errUnsupported = cockroach.Wrap(errors.ErrUnsupported, "mmapfile: not on this system yet")
+// taught the primitives of this package. The error number is errors.ErrUnsupported
+// to errors.Is.
+var errUnsupported = errors.Wrap(syscall.ENOTSUP, "mmapfile: not on this system yet")
 
 const defaultReserve int64 = 1 << 40
 

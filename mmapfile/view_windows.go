@@ -69,19 +69,14 @@ func (v *fileView) cover(f *os.File, size int64) (int64, error) {
 	v.shown.Lock()
 	defer v.shown.Unlock()
 	room := v.shown.room
-	if size <= v.shown.size || room.ended || size > room.length {
-		size = min(size, room.length&^(granule-1))
-		if size <= v.shown.size || room.ended {
-			return min(size, v.shown.size), nil
-		}
-	}
-	n := size - room.used
+	reach := min(size, room.length)
 	if room.placeholders {
-		n &^= granule - 1
+		reach &^= granule - 1
 	}
-	if n == 0 {
-		return v.shown.size, nil
+	if reach <= v.shown.size || room.ended {
+		return min(size, v.shown.size), nil
 	}
+	n := reach - room.used
 	section, err := createSection(f, windows.PAGE_READONLY, room.used+n)
 	if err != nil {
 		return v.shown.size, err

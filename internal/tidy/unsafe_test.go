@@ -10,13 +10,9 @@ import (
 
 // unsafeFiles lists the files that may import unsafe.
 var unsafeFiles = []string{
-	"mmapfile/area.go",
-	"mmapfile/area_linux.go",
-	"mmapfile/fault.go",
-	"mmapfile/file_windows.go",
-	"mmapfile/memory_windows.go",
-	"mmapfile/mutex_windows.go",
-	"mmapfile/name_windows.go",
+	"mmapfile/futex_linux.go",
+	"mmapfile/memory.go",
+	"mmapfile/syscall_windows.go",
 }
 
 func importsUnsafe(f *file) bool {

@@ -2,39 +2,9 @@ package mmapfile
 
 import (
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/windows"
 )
-
-// What the windows package lacks.
-const (
-	memReservePlaceholder  = 0x00040000
-	memReplacePlaceholder  = 0x00004000
-	memPreservePlaceholder = 0x00000002
-)
-
-var (
-	kernelbase         = windows.NewLazySystemDLL("kernelbase.dll")
-	procVirtualAlloc2  = kernelbase.NewProc("VirtualAlloc2")
-	procMapViewOfFile3 = kernelbase.NewProc("MapViewOfFile3")
-
-	kernel32             = windows.NewLazySystemDLL("kernel32.dll")
-	procMapViewOfFileEx  = kernel32.NewProc("MapViewOfFileEx")
-	procOpenFileMappingW = kernel32.NewProc("OpenFileMappingW")
-)
-
-// memoryAt returns n bytes at an address that the system has mapped.
-func memoryAt(addr uintptr, n int64) []byte {
-	// SAFETY: the memory is not Go's: it neither moves nor is it collected. The
-	// detour keeps the address from looking like an integer made into a pointer.
-	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), n)
-}
-
-func addressOf(mem []byte) uintptr {
-	// SAFETY: the memory is not Go's and does not move.
-	return uintptr(unsafe.Pointer(unsafe.SliceData(mem)))
-}
 
 // A reservation is address space in which a file is mapped piece by piece, each
 // right behind the one before.
@@ -55,7 +25,7 @@ type reservation struct {
 // reserve sets aside length bytes, or as many of them as there are, but at least
 // need.
 func reserve(need, length int64, placeholders bool) (*reservation, bool) {
-	placeholders = placeholders && procVirtualAlloc2.Find() == nil && procMapViewOfFile3.Find() == nil
+	placeholders = placeholders && havePlaceholders()
 	for length = max(length, need); length >= max(need, granule); length /= 2 {
 		r := &reservation{length: length &^ (granule - 1), placeholders: placeholders}
 		if int64(uintptr(r.length)) != r.length {
@@ -70,6 +40,13 @@ func reserve(need, length int64, placeholders bool) (*reservation, bool) {
 		}
 	}
 	return nil, false
+}
+
+// havePlaceholders says whether the calls are there. On 32-bit systems they take
+// their arguments in another way, and are not used.
+func havePlaceholders() bool {
+	const wide = ^uintptr(0)>>63 == 1
+	return wide && procVirtualAlloc2.Find() == nil && procMapViewOfFile3.Find() == nil
 }
 
 // holdRest reserves what is behind the used part; at the beginning, anywhere.
@@ -129,6 +106,9 @@ func (r *reservation) replace(section windows.Handle, n int64) error {
 	addr, _, err := procMapViewOfFile3.Call(uintptr(section), 0, at, uintptr(r.used), uintptr(n),
 		memReplacePlaceholder, windows.PAGE_READONLY, 0, 0)
 	if addr == 0 {
+		// Undone if it can be: if not, the next try fails as well.
+		_ = windows.VirtualFree(at, uintptr(r.length-r.used), windows.MEM_RELEASE|memCoalescePlaceholder)
+		r.held = true
 		return os.NewSyscallError("MapViewOfFile3", err)
 	}
 	return nil

@@ -1,0 +1,82 @@
+// Package mmapfile is the operating system as the store sees it: files mapped into
+// memory, memory that processes share, locks whose owners may die. It behaves the
+// same on Linux and Windows, and knows nothing of pages and transactions.
+//
+//   - A Mapping is a file and a read-only view of it. The file grows, under all
+//     processes at once, and the view with it, at a base that never moves. What is
+//     stored in the file shows in every view.
+//   - A name makes a Mapping known to other processes for as long as one holds it.
+//   - An Area is a little memory that processes share, in a file that is of no use
+//     to anybody else. Its members are numbered, and the kernel proves which live.
+//   - A Mutex lies in an Area. It outlives the death of its owner, and says so.
+//   - NewFile makes a file, whole or not at all.
+//
+// # The picture
+//
+//	process A                      process B
+//	Mapping  Area.Self() = 0       Mapping  Area.Self() = 1
+//	   |      |                       |      |
+//	   |      |  words, by atomics    |      |
+//	   |      +----------+------------|------+
+//	   |                 |            |
+//	   |   app.kv-lock: header, member table, user bytes ... lock bytes:
+//	   |                                          gate, member 0, member 1, ...
+//	   |                              |
+//	   +---- app.kv: Store by write, View by page cache ----+
+//
+// A member's proof of life is a lock on one byte of the area's file, far behind
+// its end. The kernel frees it when the process is gone, with all its threads, in
+// whatever way it went, and not before: process ids, which mean something else in
+// every container and are used again, play no part. Whoever takes the lock of a
+// dead member keeps anybody from becoming that member, and so can tidy up in its
+// name without being wrong a moment later.
+//
+// On Linux these are locks of the open file description, and every Area opens its
+// file anew. The process must not lose that descriptor by other means than Close:
+// to the kernel, it would be dead. A mutex is one word there and a futex. On
+// Windows it is a mutex of the kernel, named after the identity of the area's
+// file, that one thread holds for all goroutines.
+//
+// Storing takes different ways. On Linux it is pwritev: the page cache that it
+// writes to is the memory of the view, a full disk is an error and not a fault,
+// and one page costs the device one page. On Windows it is a copy into a writable
+// view, which is then flushed to the file system at once: only the process that
+// has changed a view can do that, whereas the flush to the disk that follows may
+// be another's, who commits for several.
+//
+// # Invariants
+//
+//   - M1: the base of a View never changes, and no slice from View becomes invalid
+//     before Close.
+//   - M2: no file is cut by anything but Trim. Two that make a file longer at the
+//     same time cannot undo each other's work, nor overwrite what was stored.
+//   - M3: at any time a number has at most one live member, and only a member that
+//     holds the lock of a number writes to its line of the member table.
+//   - M4: words of an area are used atomically only, at aligned places inside the
+//     user bytes; up to 16 of its lines are mutexes.
+//   - M5: a Mutex has at most one owner, which is alive or whose death the next
+//     owner is told of. It is taken from a dead owner only while that member's
+//     lock is held.
+//   - M6: nothing is joined, left or zeroed without the gate. The user bytes are
+//     zeroed only if no member lives. Nothing stays seized at Close.
+//   - M7: a name stands for one file as long as any process holds it, and for none
+//     when none does. Its record is complete before anybody else can read it.
+//
+// # Lock order
+//
+// Between processes: the gate of an area, then its mutexes, then the lock of a
+// dead member. The gates of names are leaves.
+//
+// Inside a process: the turn at a mutex, then Area.probe. Area.mu comes before no
+// other. Mapping.life, then Mapping.size, then those of the view.
+//
+// # What it does not do
+//
+// It does not run on other systems than Linux and Windows: there everything is an
+// error that wraps errors.ErrUnsupported, except HeapArea, which works everywhere.
+// It does not know which file systems keep the views of several machines alike;
+// none that a network is involved in does. A Mutex is not recursive and not fair
+// to the nanosecond, though nobody waits long behind those that came later. What
+// an area holds is lost with its last member: it has no format to keep. Global
+// names reach the other sessions of the same user, not other users, on Linux.
+package mmapfile
