@@ -53,9 +53,9 @@ func (c *checker) tree(root Root) error {
 // bounds are those of a page: lower <= key < upper; nil is none.
 type bounds struct{ lower, upper []byte }
 
-func (b bounds) hold(key []byte) bool {
-	return bytes.Compare(key, b.lower) >= 0 && (b.upper == nil || bytes.Compare(key, b.upper) < 0)
-}
+// behind returns the bounds of what comes behind the first n bytes, which both
+// have in common.
+func (b bounds) behind(n int) bounds { return bounds{b.lower[n:], b.upper[n:]} }
 
 // node checks the page and all below it. The recursion ends because the level
 // falls with each step.
@@ -63,14 +63,14 @@ func (c *checker) node(p page, b bounds) error {
 	if err := c.visit(p.ref(), 1); err != nil {
 		return err
 	}
-	if n := commonPrefix(b.lower, b.upper); p.prefix() > n {
-		return corrupt(p.ref(), "prefix of %d bytes, but its bounds share %d", p.prefix(), n)
-	}
 	if err := checkCells(p); err != nil {
 		return err
 	}
+	if err := checkKeys(p, b); err != nil {
+		return err
+	}
 	if p.kind() == TypeLeaf {
-		return c.leaf(p, b)
+		return c.leaf(p)
 	}
 	return c.branch(p, b)
 }
@@ -101,19 +101,39 @@ func checkCells(p page) error {
 	return nil
 }
 
-func (c *checker) leaf(p page, b bounds) error {
+// checkKeys checks that p's prefix is no longer than its bounds allow, and that
+// its keys or separators increase, lie within the bounds, and have their hints.
+func checkKeys(p page, b bounds) error {
+	n := commonPrefix(b.lower, b.upper)
+	if p.prefix() > n {
+		return corrupt(p.ref(), "prefix of %d bytes, but its bounds share %d", p.prefix(), n)
+	}
+	branch, hidden := p.kind() == TypeBranch, p.prefix()
+	if branch { // keys are stored without the prefix
+		b, hidden = b.behind(p.prefix()), 0
+	}
+	last := b.lower
 	for i := range p.count() {
-		key := p.leafKey(i)
-		if !b.hold(key) {
-			return corrupt(p.ref(), "key %d %q is not between the separators %q and %q",
-				i, key, b.lower, b.upper)
+		if branch && i == 0 {
+			continue
 		}
-		if i > 0 && bytes.Compare(p.leafKey(i-1), key) >= 0 {
-			return corrupt(p.ref(), "key %d %q is not greater than the one before", i, key)
+		key := p.storedKey(i)
+		if c := bytes.Compare(last, key); c > 0 || c == 0 && i > 0 {
+			return corrupt(p.ref(), "key %d %q is not above %q", i, key, last)
 		}
-		if hint := hintOf(key[p.prefix():]); p.slot(i).hint() != hint {
+		if b.upper != nil && bytes.Compare(key, b.upper) >= 0 {
+			return corrupt(p.ref(), "key %d %q is not below %q", i, key, b.upper)
+		}
+		if hint := hintOf(key[hidden:]); p.slot(i).hint() != hint {
 			return corrupt(p.ref(), "hint of key %d is %#x instead of %#x", i, p.slot(i).hint(), hint)
 		}
+		last = key
+	}
+	return nil
+}
+
+func (c *checker) leaf(p page) error {
+	for i := range p.count() {
 		c.entries++
 		value, kind := p.leafValue(i)
 		switch kind {
@@ -140,18 +160,7 @@ func (c *checker) leaf(p page, b bounds) error {
 func (c *checker) branch(p page, b bounds) error {
 	// The prefix is not in the page: the bounds have it.
 	prefix := b.lower[:p.prefix()]
-	separators := make([][]byte, p.count()+1)
-	separators[0], separators[p.count()] = b.lower, b.upper
-	for i := 1; i < p.count(); i++ {
-		sep := slices.Concat(prefix, p.separator(i))
-		if !b.hold(sep) || bytes.Compare(separators[i-1], sep) >= 0 {
-			return corrupt(p.ref(), "separator %d %q is out of order", i, sep)
-		}
-		if hint := hintOf(p.separator(i)); p.slot(i).hint() != hint {
-			return corrupt(p.ref(), "hint of separator %d is %#x instead of %#x", i, p.slot(i).hint(), hint)
-		}
-		separators[i] = sep
-	}
+	of := bounds{lower: b.lower}
 	for i := range p.count() {
 		child := p.child(i)
 		if child.TxID > p.txid() {
@@ -161,9 +170,14 @@ func (c *checker) branch(p page, b bounds) error {
 		if err != nil {
 			return err
 		}
-		if err := c.node(q, bounds{separators[i], separators[i+1]}); err != nil {
+		of.upper = b.upper
+		if i+1 < p.count() {
+			of.upper = slices.Concat(prefix, p.separator(i+1))
+		}
+		if err := c.node(q, of); err != nil {
 			return err
 		}
+		of.lower = of.upper
 	}
 	return nil
 }

@@ -1,13 +1,12 @@
 package index
 
-import "bytes"
-
-// Cursor walks the entries of a tree in key order. It may not be used by several
-// goroutines at once.
+// Cursor walks the entries of a tree in key order, either way. It may not be used
+// by several goroutines at once.
 //
 // In a reader it moves over a snapshot that never changes. In a writer the tree
 // may be changed between steps: Next goes on at the first key greater than the
-// one it was at, so that no key comes twice and none is skipped.
+// one it was at, and Prev at the last key less than it, so that no key comes
+// twice and none is skipped.
 type Cursor struct {
 	snap  *Snapshot
 	root  Ref
@@ -20,18 +19,64 @@ type Cursor struct {
 	key     []byte // of a writer: a copy of the key the cursor is at
 }
 
+// direction is the way a cursor moves: what one step adds to a position.
+type direction int
+
+const (
+	forward  direction = 1
+	backward direction = -1
+)
+
 // Cursor returns a cursor over the tree at root, at no entry yet.
 func (s *Snapshot) Cursor(root Ref) *Cursor { return &Cursor{snap: s, root: root} }
 
 // Cursor returns a cursor over the tree, at no entry yet.
 func (t *Tree) Cursor() *Cursor { return &Cursor{snap: t.snap, tree: t} }
 
-// First moves to the first entry.
-func (c *Cursor) First() bool { return c.Seek(nil) }
+// First moves to the first entry. It reports whether there is one; if not, Err
+// says whether something went wrong. So do all methods that move.
+func (c *Cursor) First() bool { return c.enter(forward) }
 
-// Seek moves to the first entry whose key is at least key. It reports whether
-// there is one; if not, Err says whether something went wrong.
+// Last moves to the last entry.
+func (c *Cursor) Last() bool { return c.enter(backward) }
+
+// Seek moves to the first entry whose key is at least key.
 func (c *Cursor) Seek(key []byte) bool {
+	c.find(key)
+	return c.settle(forward)
+}
+
+// SeekLast moves to the last entry whose key is at most key.
+func (c *Cursor) SeekLast(key []byte) bool {
+	if !c.find(key) {
+		c.advance(backward)
+	}
+	return c.settle(backward)
+}
+
+// Next moves to the next entry; from nowhere, nowhere.
+func (c *Cursor) Next() bool { return c.step(forward) }
+
+// Prev moves to the entry before; from nowhere, nowhere.
+func (c *Cursor) Prev() bool { return c.step(backward) }
+
+func (c *Cursor) step(way direction) bool {
+	if c.stale() && !c.find(c.key) && way == forward {
+		// The entry is gone: what is in its place is the next one.
+		return c.settle(forward)
+	}
+	c.advance(way)
+	return c.settle(way)
+}
+
+// stale reports whether the tree has changed since the cursor moved, so that its
+// path leads nowhere.
+func (c *Cursor) stale() bool {
+	return c.tree != nil && c.depth > 0 && c.changes != c.tree.changes
+}
+
+// start visits the root.
+func (c *Cursor) start() (page, bool) {
 	c.depth = 0
 	root := c.root
 	if c.tree != nil {
@@ -39,9 +84,24 @@ func (c *Cursor) Seek(key []byte) bool {
 		c.changes = c.tree.changes
 	}
 	if root.IsZero() || c.err != nil {
-		return false
+		return nil, false
 	}
-	p, ok := c.visit(root, -1)
+	return c.visit(root, -1)
+}
+
+// enter moves to the entry at which a walk in the given direction begins.
+func (c *Cursor) enter(way direction) bool {
+	if p, ok := c.start(); ok {
+		c.push(p, way.start(p))
+	}
+	return c.settle(way)
+}
+
+// find sets the path to the position of the first key >= key in the leaf that key
+// belongs to, which may be behind its last entry. It reports whether that key is
+// equal. An error leaves the cursor nowhere.
+func (c *Cursor) find(key []byte) bool {
+	p, ok := c.start()
 	for ok && p.kind() == TypeBranch {
 		i := p.findChild(key)
 		c.push(p, i)
@@ -50,49 +110,47 @@ func (c *Cursor) Seek(key []byte) bool {
 	if !ok {
 		return false
 	}
-	i, _ := p.findLeaf(key)
+	i, found := p.findLeaf(key)
 	c.push(p, i)
-	return c.settle()
+	return found
 }
 
-// Next moves to the next entry. Requires that the cursor is at one.
-func (c *Cursor) Next() bool {
-	if c.depth == 0 || c.err != nil {
-		return false
+// advance moves the position in the lowest page of the path, perhaps out of it.
+func (c *Cursor) advance(way direction) {
+	if c.depth > 0 {
+		c.path[c.depth-1].i += int(way)
 	}
-	if c.tree != nil && c.changes != c.tree.changes {
-		last := c.key
-		if !c.Seek(last) || !bytes.Equal(c.Key(), last) {
-			return c.depth > 0
-		}
-	}
-	c.path[c.depth-1].i++
-	return c.settle()
 }
 
-// settle moves on to the next leaf if the position is behind the last entry of
-// its own.
-func (c *Cursor) settle() bool {
-	for c.path[c.depth-1].i >= c.path[c.depth-1].count() {
-		c.depth--
-		if c.depth == 0 {
-			return false
-		}
-		top := &c.path[c.depth-1]
-		top.i++
-		for top.i < top.count() && top.kind() == TypeBranch {
-			p, ok := c.visit(top.child(top.i), top.level()-1)
-			if !ok {
-				return false
+// settle moves on until the position is an entry of a leaf: up from a page that
+// it has left, down from a branch. It reports whether there is such an entry.
+func (c *Cursor) settle(way direction) bool {
+	for c.depth > 0 {
+		s := &c.path[c.depth-1]
+		switch {
+		case uint(s.i) >= uint(s.count()): // also below 0
+			c.depth--
+			c.advance(way)
+		case s.kind() == TypeLeaf:
+			if c.tree != nil {
+				c.key = append(c.key[:0], s.leafKey(s.i)...)
 			}
-			c.push(p, 0)
-			top = &c.path[c.depth-1]
+			return true
+		default:
+			if p, ok := c.visit(s.child(s.i), s.level()-1); ok {
+				c.push(p, way.start(p))
+			}
 		}
 	}
-	if c.tree != nil {
-		c.key = append(c.key[:0], c.Key()...)
+	return false
+}
+
+// start returns the position in p at which a walk begins.
+func (way direction) start(p page) int {
+	if way == backward {
+		return p.count() - 1
 	}
-	return true
+	return 0
 }
 
 func (c *Cursor) visit(r Ref, level int) (page, bool) {
@@ -110,14 +168,22 @@ func (c *Cursor) push(p page, i int) {
 }
 
 // Key returns the key of the current entry, valid and unchangeable as the result
-// of Snapshot.Get is.
+// of Snapshot.Get is. Requires that the cursor is at an entry, which may have been
+// deleted since.
 func (c *Cursor) Key() []byte {
+	if c.stale() {
+		return c.key
+	}
 	s := c.path[c.depth-1]
 	return s.leafKey(s.i)
 }
 
-// Value returns the value of the current entry and what it is.
+// Value returns the value of the current entry and what it is; ErrNotFound if it
+// has been deleted since the cursor moved there.
 func (c *Cursor) Value() ([]byte, Kind, error) {
+	if c.stale() {
+		return c.tree.Get(c.key)
+	}
 	s := c.path[c.depth-1]
 	return c.snap.value(s.page, s.i)
 }

@@ -80,6 +80,13 @@ func (p page) keyOffset() int {
 	return offBranchKey
 }
 
+// storedKey returns the key bytes in entry i's cell.
+func (p page) storedKey(i int) []byte {
+	s := p.slot(i)
+	off := s.off() + p.keyOffset()
+	return p[off : off+s.keyLen() : off+s.keyLen()]
+}
+
 // leafKey returns the whole key of entry i.
 func (p page) leafKey(i int) []byte {
 	s := p.slot(i)

@@ -96,6 +96,16 @@ func (t *Tree) Put(key, value []byte) error {
 	return t.put(key, o.encode(), KindOverflow)
 }
 
+// PutRoot makes the tree at r, a bucket, the value of key.
+func (t *Tree) PutRoot(key []byte, r Root) error {
+	if err := CheckKey(key, t.snap.PageSize()); err != nil {
+		return err
+	}
+	var b [RootSize]byte
+	r.Encode(b[:])
+	return t.put(key, b[:], KindBucket)
+}
+
 // put is Put for the bytes that go into the leaf.
 func (t *Tree) put(key, value []byte, kind Kind) error {
 	t.changes++
@@ -121,11 +131,8 @@ func (t *Tree) put(key, value []byte, kind Kind) error {
 		t.Root.Entries++
 		return t.insert(d, e.key, e)
 	}
-	if old, oldKind := leaf.leafValue(i); oldKind == KindOverflow {
-		o := decodeOverflow(old)
-		if err := t.pager.Retire(o.Ref, int(o.pages(t.snap.PageShift))); err != nil {
-			return err
-		}
+	if err := t.retireValue(leaf.page, i); err != nil {
+		return err
 	}
 	if cell := leaf.cell(i); len(cell) == e.size() {
 		copy(cell, t.cell)
@@ -184,27 +191,37 @@ func (t *Tree) descend(key []byte) error {
 func (t *Tree) own() error {
 	for d := range t.path {
 		s := &t.path[d]
-		old := s.ref()
-		if old.TxID == t.snap.TxID {
+		if s.txid() == t.snap.TxID {
 			continue
 		}
-		id, buf, err := t.pager.Alloc()
+		p, err := t.ownPage(s.page)
 		if err != nil {
 			return err
 		}
-		copy(buf, s.page)
-		PutHeader(buf, Ref{id, t.snap.TxID}, s.kind())
-		s.page = buf
+		s.page = p
 		if d == 0 {
 			t.Root.Ref = s.ref()
 		} else {
 			t.path[d-1].setChild(t.path[d-1].i, s.ref())
 		}
-		if err := t.pager.Retire(old, 1); err != nil {
-			return err
-		}
 	}
 	return nil
+}
+
+// ownPage returns p if this transaction may change it, and otherwise a copy that
+// takes its place: whatever refers to p must refer to the copy.
+func (t *Tree) ownPage(p page) (page, error) {
+	old := p.ref()
+	if old.TxID == t.snap.TxID {
+		return p, nil
+	}
+	id, buf, err := t.pager.Alloc()
+	if err != nil {
+		return nil, err
+	}
+	copy(buf, p)
+	PutHeader(buf, Ref{id, t.snap.TxID}, p.kind())
+	return buf, t.pager.Retire(old, 1)
 }
 
 // insert puts e before the entry that the path holds at depth d, and splits

@@ -64,9 +64,20 @@ func (m *memory) Store(id index.PageID, bufs [][]byte) error {
 	return nil
 }
 
+// Retire counts. A page that this very transaction made was never visible: it is
+// gone at once, and whoever still uses its bytes shall notice.
 func (m *memory) Retire(r index.Ref, n int) error {
 	for i := range index.PageID(n) {
 		m.retired[r.Page+i]++
+	}
+	if buf, ok := m.snap.Dirty[r.Page]; ok {
+		if r.TxID != m.snap.TxID || n != 1 {
+			return fmt.Errorf("retired %v and %d pages of a dirty page", r, n)
+		}
+		for i := range buf {
+			buf[i] = 0xdb
+		}
+		delete(m.snap.Dirty, r.Page)
 	}
 	return nil
 }
