@@ -40,7 +40,7 @@ func (tx *Tx) root() index.Ref {
 	if tx.writer != nil {
 		return tx.writer.Main.Root.Ref
 	}
-	return tx.main.Ref
+	return tx.reader.Main.Ref
 }
 
 // Put makes value the value of key. Both are copied. After an error about the
@@ -48,34 +48,59 @@ func (tx *Tx) root() index.Ref {
 // committed.
 func (b *Bucket) Put(key, value []byte) error {
 	tx := b.tx
-	if tx.done.Load() {
-		return ErrTxDone
-	}
-	if tx.writer == nil {
-		return ErrReadOnly
-	}
-	pageSize := tx.snapshot.PageSize()
-	if err := index.CheckKey(key, pageSize); err != nil {
-		if errors.Is(err, ErrKeyTooLarge) {
-			return errors.Wrapf(err, "%d bytes are more than %d", len(key), index.MaxKey(pageSize))
-		}
+	if err := tx.changeable(key); err != nil {
 		return err
 	}
 	if len(value) > MaxValue {
 		return errors.Wrapf(ErrValueTooLarge, "%d bytes are more than %d", len(value), MaxValue)
 	}
-	if err := tx.writer.Start(); err != nil {
+	return tx.change(func(t *index.Tree) error { return t.Put(key, value) })
+}
+
+// Delete removes key and its value. A key that is not there is no error. Errors
+// are those of Put.
+func (b *Bucket) Delete(key []byte) error {
+	tx := b.tx
+	if err := tx.changeable(key); err != nil {
 		return err
 	}
-	if err := tx.put(key, value); err != nil {
+	return tx.change(func(t *index.Tree) error {
+		_, err := t.Delete(key)
+		return err
+	})
+}
+
+// changeable returns the error for a change of key that is not possible.
+func (tx *Tx) changeable(key []byte) error {
+	switch {
+	case tx.done.Load():
+		return ErrTxDone
+	case tx.writer == nil:
+		return ErrReadOnly
+	}
+	pageSize := tx.snapshot.PageSize()
+	err := index.CheckKey(key, pageSize)
+	if errors.Is(err, ErrKeyTooLarge) {
+		return errors.Wrapf(err, "%d bytes are more than %d", len(key), index.MaxKey(pageSize))
+	}
+	return err
+}
+
+// change lets fn change the tree. Whatever goes wrong half-way, the transaction
+// cannot be committed any more.
+func (tx *Tx) change(fn func(*index.Tree) error) error {
+	if err := tx.tryChange(fn); err != nil {
 		return tx.writer.Fail(err)
 	}
 	return nil
 }
 
-func (tx *Tx) put(key, value []byte) (err error) {
+func (tx *Tx) tryChange(fn func(*index.Tree) error) (err error) {
 	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
-	return tx.writer.Main.Put(key, value)
+	if err := tx.writer.Start(); err != nil {
+		return err
+	}
+	return fn(tx.writer.Main)
 }
 
 // All returns the entries in key order.
@@ -118,7 +143,7 @@ func (w *walk) seek(lo []byte) (ok bool) {
 	if w.tx.writer != nil {
 		w.cursor = w.tx.writer.Main.Cursor()
 	} else {
-		w.cursor = w.tx.snapshot.Cursor(w.tx.main.Ref)
+		w.cursor = w.tx.snapshot.Cursor(w.tx.reader.Main.Ref)
 	}
 	return w.settle(w.cursor.Seek(lo))
 }

@@ -63,9 +63,12 @@ func (db *DB) catch(before bool, err *error) {
 	if r == nil {
 		return
 	}
-	if fault := db.mapping.Fault(r); fault != nil {
-		*err = fault
-		return
+	fault := db.mapping.Fault(r)
+	if fault == nil {
+		fault = db.area.Fault(r)
 	}
-	panic(r)
+	if fault == nil {
+		panic(r)
+	}
+	*err = fault
 }

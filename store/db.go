@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -26,7 +27,6 @@ const MaxValue = index.MaxValue
 
 const (
 	defaultPageSize = 4096
-	maxProcesses    = 256 // handles on one store at a time
 )
 
 // DB is a store that this process has open. Any number of processes may have the
@@ -38,6 +38,7 @@ type DB struct {
 	area        *mmapfile.Area
 	txn         *txn.Store
 	calls       calls
+	users       atomic.Int64 // the handle, until it is closed, and what Begin began
 }
 
 // Open opens the store in the file at path, and creates it unless o says
@@ -53,11 +54,12 @@ func Open(path string, o *Options) (*DB, error) {
 	}
 	db := &DB{path: path, lockTimeout: o.LockTimeout}
 	db.calls.init()
+	db.users.Store(1)
 	ctx, cancel := db.bounded(context.Background())
 	defer cancel()
 	db.area, err = mmapfile.OpenArea(ctx, path+"-lock", &mmapfile.AreaOptions{
 		Size:    txn.AreaSize,
-		Members: maxProcesses,
+		Members: txn.MaxMembers,
 		Mode:    o.Mode,
 		Like:    path,
 	}, func(area *mmapfile.Area, first bool) error { return db.join(area, first, o) })
@@ -138,9 +140,14 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 	if err != nil {
 		return err
 	}
-	options := txn.Options{ReadOnly: o.ReadOnly, ID: db.mapping.ID(), MaxSize: o.MaxSize}
+	options := txn.Options{
+		ReadOnly: o.ReadOnly,
+		ID:       db.mapping.ID(),
+		MaxSize:  o.MaxSize,
+		Logger:   o.Logger,
+	}
 	if first && o.ReadOnly {
-		if err := db.recover(area); err != nil {
+		if err := db.recover(area, options); err != nil {
 			return err
 		}
 		first = false
@@ -151,8 +158,7 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 
 // recover finds the state of the store in behalf of a handle that is read-only:
 // after an unclean end that takes writing.
-func (db *DB) recover(area *mmapfile.Area) error {
-	options := txn.Options{ReadOnly: true, ID: db.mapping.ID()}
+func (db *DB) recover(area *mmapfile.Area, options txn.Options) error {
 	_, err := txn.Open(area, true, db.mapping, options)
 	if !errors.Is(err, ErrReadOnly) {
 		return err
@@ -202,13 +208,31 @@ func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeoutCause(ctx, db.lockTimeout, ErrBusy)
 }
 
-// Close ends the use of the store by this handle. New calls get ErrClosed;
-// transactions under way are waited for, so Close must not be called from within
+// Close ends the use of the store by this handle. New calls get ErrClosed. View
+// and Update under way are waited for, so Close must not be called from within
 // one.
+//
+// Transactions from Begin that have not ended are not waited for. Close then
+// returns an error that says how many there are; they can be used as before, and
+// the last one to end lets go of the store.
 func (db *DB) Close() error {
 	if !db.calls.close() {
 		return ErrClosed
 	}
+	open := db.users.Load() - 1
+	if err := db.release(); err != nil || open == 0 {
+		return err
+	}
+	return errors.WithHint(errors.Newf("store: closed with %d transactions open", open),
+		"end each transaction that Begin returned with Commit or Rollback")
+}
+
+// release lets go of the store if nothing uses it any more.
+func (db *DB) release() error {
+	if db.users.Add(-1) > 0 {
+		return nil
+	}
+	db.txn.Leave()
 	err := db.area.Close(func() (err error) {
 		defer db.catch(debug.SetPanicOnFault(true), &err)
 		return db.txn.Finish()
@@ -237,6 +261,7 @@ func (db *DB) AppendGet(dst, key []byte) (value []byte, err error) {
 	if err != nil {
 		return dst, err
 	}
+	defer r.End()
 	v, kind, err := r.Snapshot.Get(r.Main.Ref, key)
 	if err == nil && kind != index.KindValue {
 		err = ErrNotFound

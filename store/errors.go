@@ -32,6 +32,9 @@ var (
 	// ErrFault is returned when the system could not bring a page of the mapped
 	// file: the file was cut short under us, or the disk failed.
 	ErrFault = mmapfile.ErrFault
+	// ErrTxManaged is returned by Commit and Rollback inside View and Update, which
+	// end their transaction themselves.
+	ErrTxManaged = errors.New("store: not within View or Update")
 	// ErrTxDone is returned for the use of a transaction that has ended.
 	ErrTxDone = txn.ErrTxDone
 	// ErrNotFound is returned, bare, for a key that is not there.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"io/fs"
+	"log/slog"
 	"time"
 )
 
@@ -18,6 +19,9 @@ type Options struct {
 	// LockTimeout bounds the wait for another process to end its write
 	// transaction, or to finish opening the store; then ErrBusy. 0 waits for ever.
 	LockTimeout time.Duration
+	// Logger is told of rare events: a store that was not closed, a writer or reader
+	// that died, a flush that failed. Nil is told nothing.
+	Logger *slog.Logger
 
 	// Performance.
 

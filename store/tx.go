@@ -3,9 +3,13 @@ package store
 import (
 	"context"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 
+	"github.com/cockroachdb/errors"
+
 	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/internal/invariant"
 	"github.com/sharekv/sharekv/txn"
 )
 
@@ -23,11 +27,15 @@ type Tx struct {
 
 	db       *DB
 	snapshot *index.Snapshot
-	main     index.Root  // of a read transaction
+	reader   txn.Reader  // of a read transaction
 	writer   *txn.Writer // of a write transaction, else nil
+	managed  bool        // by View or Update
 	done     atomic.Bool
 	failure  atomic.Pointer[error] // of the first iterator that failed
 }
+
+// readTxs are read transactions of View that have ended.
+var readTxs = sync.Pool{New: func() any { return new(Tx) }}
 
 // View calls fn with a read transaction, which ends when fn returns. It never
 // waits for anybody. It returns fn's error, or else that of an iterator.
@@ -36,22 +44,22 @@ func (db *DB) View(fn func(*Tx) error) (err error) {
 		return ErrClosed
 	}
 	defer db.calls.leave()
-	r, err := db.read()
-	if err != nil {
+	tx := readTxs.Get().(*Tx)
+	if err := tx.read(db); err != nil {
 		return err
 	}
-	tx := &Tx{db: db, snapshot: &r.Snapshot, main: r.Main}
-	tx.Bucket.tx = tx
-	defer func() { tx.done.Store(true) }()
+	tx.managed = true
+	defer func() {
+		tx.end(&err)
+		// Under invariants it is used no more, so that every later use shows.
+		if !invariant.Enabled {
+			readTxs.Put(tx)
+		}
+	}()
 	if err := fn(tx); err != nil {
 		return err
 	}
 	return tx.Err()
-}
-
-func (db *DB) read() (r txn.Reader, err error) {
-	defer db.catch(debug.SetPanicOnFault(true), &err)
-	return db.txn.Read()
 }
 
 // Update calls fn with a write transaction and commits what it did. If fn
@@ -66,40 +74,123 @@ func (db *DB) Update(fn func(*Tx) error) error {
 
 // UpdateContext is Update with a context that bounds the wait for other write
 // transactions, and nothing else: once fn runs, the commit alone decides.
-func (db *DB) UpdateContext(ctx context.Context, fn func(*Tx) error) error {
+func (db *DB) UpdateContext(ctx context.Context, fn func(*Tx) error) (err error) {
 	if !db.calls.enter() {
 		return ErrClosed
 	}
 	defer db.calls.leave()
-	w, err := db.write(ctx)
-	if err != nil {
+	tx := new(Tx)
+	if err := tx.write(ctx, db); err != nil {
 		return err
 	}
-	tx := &Tx{db: db, snapshot: &w.Snapshot, writer: w}
-	tx.Bucket.tx = tx
-	defer func() {
-		tx.done.Store(true)
-		w.Rollback() // does nothing after Commit
-	}()
+	tx.managed = true
+	defer tx.end(&err)
 	if err := fn(tx); err != nil {
-		return err
-	}
-	if err := tx.Err(); err != nil {
 		return err
 	}
 	return tx.commit()
 }
 
-func (db *DB) write(ctx context.Context) (w *txn.Writer, err error) {
+// Begin begins a transaction that lasts until Commit or Rollback, for when a
+// function of View or Update will not do. ctx bounds the wait for other write
+// transactions, as in UpdateContext; a read transaction does not wait.
+//
+// A read transaction keeps the pages of its snapshot from being reused, and a
+// write transaction stops all other writers, until it ends.
+func (db *DB) Begin(ctx context.Context, writable bool) (*Tx, error) {
+	if !db.calls.enter() {
+		return nil, ErrClosed
+	}
+	defer db.calls.leave()
+	tx := new(Tx)
+	var err error
+	if writable {
+		err = tx.write(ctx, db)
+	} else {
+		err = tx.read(db)
+	}
+	if err != nil {
+		return nil, err
+	}
+	db.users.Add(1)
+	return tx, nil
+}
+
+func (tx *Tx) read(db *DB) (err error) {
+	defer db.catch(debug.SetPanicOnFault(true), &err)
+	tx.reader, err = db.txn.Read()
+	tx.use(db, &tx.reader.Snapshot)
+	return err
+}
+
+func (tx *Tx) write(ctx context.Context, db *DB) (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
 	ctx, cancel := db.bounded(ctx)
 	defer cancel()
-	return db.txn.Write(ctx)
+	tx.writer, err = db.txn.Write(ctx)
+	if err != nil {
+		return err
+	}
+	tx.use(db, &tx.writer.Snapshot)
+	return nil
+}
+
+func (tx *Tx) use(db *DB, snapshot *index.Snapshot) {
+	tx.db, tx.snapshot, tx.Bucket.tx = db, snapshot, tx
+	tx.failure.Store(nil)
+	tx.done.Store(false)
+}
+
+// end ends the transaction, if it has not ended, without committing anything, and
+// reports whether it did. A fault is *err.
+func (tx *Tx) end(err *error) bool {
+	if !tx.done.CompareAndSwap(false, true) {
+		return false
+	}
+	defer tx.db.catch(debug.SetPanicOnFault(true), err)
+	if tx.writer != nil {
+		tx.writer.Rollback() // does nothing after Commit
+	} else {
+		tx.reader.End()
+	}
+	return true
 }
 
 func (tx *Tx) commit() (err error) {
+	if err := tx.Err(); err != nil {
+		return err
+	}
 	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
 	return tx.writer.Commit()
+}
+
+// Commit makes the changes of a write transaction from Begin durable and then
+// visible, and ends it, whatever it returns. A read transaction just ends.
+func (tx *Tx) Commit() error {
+	if tx.managed {
+		return errors.Wrapf(ErrTxManaged, "Commit")
+	}
+	if tx.done.Load() {
+		return ErrTxDone
+	}
+	var err error
+	if tx.writer != nil {
+		err = tx.commit()
+	}
+	return errors.CombineErrors(err, tx.Rollback())
+}
+
+// Rollback ends a transaction from Begin without committing anything. It does
+// nothing if the transaction has ended, so it can be deferred.
+func (tx *Tx) Rollback() error {
+	if tx.managed {
+		return errors.Wrapf(ErrTxManaged, "Rollback")
+	}
+	var err error
+	if !tx.end(&err) {
+		return nil
+	}
+	return errors.CombineErrors(err, tx.db.release())
 }
 
 // Rev returns the revision that the transaction sees.

@@ -30,10 +30,12 @@ const (
 	areaStoreID    = 480 // 16 bytes, as of the meta pages
 	areaCompatible = 496 // as of the meta pages
 	areaReadCompat = 504 // as of the meta pages
+
+	areaHigh = 512 // reader slots from here on were never claimed
 )
 
 // AreaSize is the size in bytes of the area that Open expects.
-const AreaSize = 512
+const AreaSize = areaSlots + (MaxMembers+MaxReaders)*slotBytes
 
 // areaLayout changes with the meaning of any word above.
 const areaLayout = 1
@@ -80,18 +82,19 @@ func sharedIn(a *mmapfile.Area) shared {
 // holds it.
 type commit struct {
 	snapshot
-	slot     int    // of the meta page
-	sequence uint64 // of the meta page
+	slot     int        // of the meta page
+	sequence uint64     // of the meta page
+	other    index.TxID // whose snapshot the other meta page has, at most
 }
 
-const commitWords = 12
+const commitWords = 13
 
 func (c *commit) words() [commitWords]uint64 {
 	return [...]uint64{
 		uint64(c.txid), uint64(c.pages),
 		uint64(c.main.Page), uint64(c.main.TxID), c.main.Entries, c.main.Sequence,
 		uint64(c.free.Page), uint64(c.free.TxID), c.free.Entries, c.free.Sequence,
-		uint64(c.slot), c.sequence,
+		uint64(c.slot), c.sequence, uint64(c.other),
 	}
 }
 
@@ -112,6 +115,7 @@ func commitOf(w [commitWords]uint64) commit {
 		},
 		slot:     int(w[10]),
 		sequence: w[11],
+		other:    index.TxID(w[12]),
 	}
 }
 

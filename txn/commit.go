@@ -26,24 +26,29 @@ func (w *Writer) commit() error {
 	if w.err != nil || !w.started {
 		return w.err
 	}
+	free, err := w.alloc.file()
+	if err != nil {
+		return err
+	}
 	if err := w.storeDirty(); err != nil {
 		return err
 	}
 	if err := w.store.flush(); err != nil {
 		return err
 	}
-	return w.store.writeMeta(snapshot{
+	_, err = w.store.writeMeta(snapshot{
 		txid:  w.Snapshot.TxID,
-		pages: w.pages,
+		pages: w.alloc.pages,
 		main:  w.Main.Root,
-		free:  w.base.free,
+		free:  free,
 	}, nil)
+	return err
 }
 
 // storeDirty seals the pages and stores them, neighbours together.
 func (w *Writer) storeDirty() error {
 	s := w.store
-	if err := s.grow(w.pages); err != nil {
+	if err := s.grow(w.alloc.pages); err != nil {
 		return err
 	}
 	ids := make([]index.PageID, 0, len(w.Snapshot.Dirty))
@@ -63,7 +68,6 @@ func (w *Writer) storeDirty() error {
 			invariant.Assert(r == index.Ref{Page: id, TxID: w.Snapshot.TxID}, "I9: page %d holds %v", id, r)
 			index.Seal(run[i])
 		}
-		invariant.Assert(ids[0] >= w.base.pages, "I3: page %d is stored over", ids[0])
 		if err := s.storage.Store(int64(ids[0])<<s.pageShift, run); err != nil {
 			return err
 		}
@@ -74,27 +78,32 @@ func (w *Writer) storeDirty() error {
 
 // openSession writes and flushes a meta page of the snapshot in force, not clean,
 // before the first page of a run of commits is stored (I11). Afterwards no meta
-// page is left that refers to pages which are not in that snapshot. Requires the
-// writer mutex.
-func (s *Store) openSession(base snapshot) error {
+// page is left that refers to pages which are not in that snapshot. It returns
+// the commit in force then. Requires the writer mutex.
+func (s *Store) openSession(base commit) (commit, error) {
 	sh := &s.shared
 	if sh.session.Load() != 0 {
-		return nil
+		return base, nil
 	}
-	if err := s.writeMeta(base, nil); err != nil {
-		return err
+	c, err := s.writeMeta(base.snapshot, nil)
+	if err == nil {
+		sh.session.Store(1)
 	}
-	sh.session.Store(1)
-	return nil
+	return c, err
 }
 
 // writeMeta writes the snapshot's meta page into the slot that is not durable's
 // (I6), flushes it, and publishes it. All pages of the snapshot are on disk.
 // change, if not nil, has the last word on the content.
-func (s *Store) writeMeta(snap snapshot, change func(*meta)) error {
+func (s *Store) writeMeta(snap snapshot, change func(*meta)) (commit, error) {
 	sh := &s.shared
 	durable := sh.durable.load()
-	c := commit{snapshot: snap, slot: 1 - durable.slot&1, sequence: durable.sequence + 1}
+	c := commit{
+		snapshot: snap,
+		slot:     1 - durable.slot&1,
+		sequence: durable.sequence + 1,
+		other:    durable.txid,
+	}
 	m := meta{
 		pageSize:       s.pageSize,
 		compatible:     s.compatible,
@@ -109,13 +118,13 @@ func (s *Store) writeMeta(snap snapshot, change func(*meta)) error {
 		change(&m)
 	}
 	if err := s.storage.Store(int64(c.slot*s.pageSize), [][]byte{m.encode(c.slot)}); err != nil {
-		return s.fail(err)
+		return c, s.fail(err)
 	}
 	if err := s.flush(); err != nil {
-		return err
+		return c, err
 	}
 	sh.durable.publish(c)
-	return nil
+	return c, nil
 }
 
 // flush is Storage.Flush, after whose failure nobody commits any more: what was
@@ -129,6 +138,7 @@ func (s *Store) flush() error {
 
 func (s *Store) fail(err error) error {
 	s.shared.poison.Store(1)
+	s.log.Error("sharekv: a flush failed; nobody commits until all have reopened the store", "error", err)
 	return flushFailed(err)
 }
 

@@ -6,16 +6,13 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/errors"
 
-	"github.com/sharekv/sharekv/index"
 	"github.com/sharekv/sharekv/internal/crashsim"
-	"github.com/sharekv/sharekv/internal/testdir"
 	"github.com/sharekv/sharekv/mmapfile"
 	"github.com/sharekv/sharekv/txn"
 )
@@ -28,27 +25,30 @@ type process struct {
 	store *txn.Store
 }
 
-// open opens the store on disk in the area at path.
-func open(t testing.TB, path string, disk *crashsim.Disk) (process, error) {
-	t.Helper()
-	var p process
-	var err error
-	o := mmapfile.AreaOptions{Size: txn.AreaSize, Members: 8}
-	p.area, err = mmapfile.OpenArea(context.Background(), path, &o, func(a *mmapfile.Area, first bool) error {
+// newArea returns the shared memory of processes that are yet to come. It is on
+// the heap, where the race detector sees it.
+func newArea() *mmapfile.HeapArea {
+	return mmapfile.NewHeapArea(&mmapfile.AreaOptions{Size: txn.AreaSize, Members: txn.MaxMembers})
+}
+
+// open opens the store on disk as one more process.
+func open(area *mmapfile.HeapArea, disk *crashsim.Disk) (p process, err error) {
+	p.area, err = area.Open(func(a *mmapfile.Area, first bool) error {
 		p.store, err = txn.Open(a, first, disk, txn.Options{})
 		return err
 	})
 	return p, err
 }
 
-// leave ends the process as a kill does.
-func (p process) leave() { p.area.Close(nil) }
+// die ends the process as a kill does.
+func (p process) die() { p.area.Kill() }
 
 func (p process) content() (map[string]string, error) {
 	r, err := p.store.Read()
 	if err != nil {
 		return nil, err
 	}
+	defer r.End()
 	content := map[string]string{}
 	c := r.Snapshot.Cursor(r.Main.Ref)
 	for ok := c.First(); ok; ok = c.Next() {
@@ -61,22 +61,47 @@ func (p process) content() (map[string]string, error) {
 	if err := c.Err(); err != nil {
 		return nil, err
 	}
-	_, err = r.Snapshot.Check(r.Main, func(index.Ref, int) error { return nil })
+	_, err = r.Check(func(int) error { return nil })
 	return content, err
 }
 
-// change is the write transaction number n: what it puts follows from n.
+// change is the write transaction number n: what it puts follows from n. An empty
+// value stands for a key to be deleted.
 func change(n int) map[string]string {
 	rng := rand.New(rand.NewPCG(uint64(n), 1))
 	puts := map[string]string{"n": strconv.Itoa(n)}
 	for range 1 + rng.IntN(20) {
-		size := rng.IntN(50)
-		if rng.IntN(15) == 0 {
+		size := 1 + rng.IntN(50)
+		switch rng.IntN(15) {
+		case 0:
 			size = rng.IntN(10_000)
+		case 1, 2, 3:
+			size = 0
 		}
-		puts[fmt.Sprint("key", rng.IntN(100))] = fmt.Sprintf("%0*d", size, n)
+		value := ""
+		if size > 0 {
+			value = fmt.Sprintf("%0*d", size, n)
+		}
+		puts[fmt.Sprint("key", rng.IntN(100))] = value
 	}
 	return puts
+}
+
+// apply makes change n in a transaction that has started.
+func apply(w *txn.Writer, n int) error {
+	puts := change(n)
+	for _, k := range slices.Sorted(maps.Keys(puts)) {
+		var err error
+		if puts[k] == "" {
+			_, err = w.Main.Delete([]byte(k))
+		} else {
+			err = w.Main.Put([]byte(k), []byte(puts[k]))
+		}
+		if err != nil {
+			return w.Fail(err)
+		}
+	}
+	return nil
 }
 
 func (p process) update(n int) error {
@@ -88,11 +113,8 @@ func (p process) update(n int) error {
 	if err := w.Start(); err != nil {
 		return err
 	}
-	puts := change(n)
-	for _, k := range slices.Sorted(maps.Keys(puts)) {
-		if err := w.Main.Put([]byte(k), []byte(puts[k])); err != nil {
-			return w.Fail(err)
-		}
+	if err := apply(w, n); err != nil {
+		return err
 	}
 	return w.Commit()
 }
@@ -103,6 +125,7 @@ func after(n int) map[string]string {
 	for i := 1; i <= n; i++ {
 		maps.Copy(content, change(i))
 	}
+	maps.DeleteFunc(content, func(_, v string) bool { return v == "" })
 	return content
 }
 
@@ -118,16 +141,8 @@ func newDisk(t testing.TB) *crashsim.Disk {
 // simulation opens what power cuts leave, and checks it.
 type simulation struct {
 	*testing.T
-	dir    string
 	rng    *rand.Rand
 	images int
-	areas  int
-}
-
-// area returns the path of an area that nobody has used.
-func (s *simulation) area() string {
-	s.areas++
-	return filepath.Join(s.dir, fmt.Sprint("area", s.areas))
 }
 
 // images per crash point: one that keeps nothing, one that keeps all, and some.
@@ -143,18 +158,16 @@ func (s *simulation) each(disk *crashsim.Disk, check func(image []byte)) {
 // there. Depth counts how many more power cuts happen meanwhile.
 func (s *simulation) recovers(image []byte, acked, depth int) {
 	disk := crashsim.New(image, capacity)
-	area := s.area()
-	defer os.Remove(area)
 	if depth > 0 {
 		disk.Done = func(string) {
 			s.each(disk, func(image []byte) { s.recovers(image, acked, depth-1) })
 		}
 	}
-	p, err := open(s.T, area, disk)
+	p, err := open(newArea(), disk)
 	if err != nil {
 		s.Fatalf("open after %d commits: %+v", acked, err)
 	}
-	defer p.leave()
+	defer p.die()
 	content, err := p.content()
 	if err != nil {
 		s.Fatalf("read after %d commits: %+v", acked, err)
@@ -187,7 +200,7 @@ func newSimulation(t *testing.T) *simulation {
 		}
 	}
 	t.Logf("SHAREKV_SEED=%d", seed)
-	return &simulation{T: t, dir: testdir.New(t), rng: rand.New(rand.NewPCG(seed, 0))}
+	return &simulation{T: t, rng: rand.New(rand.NewPCG(seed, 0))}
 }
 
 func commits() int {
@@ -204,7 +217,7 @@ func TestStoreOpensAtTheLastCommitAfterAPowerCutAnywhere(t *testing.T) {
 	disk.Done = func(string) {
 		s.each(disk, func(image []byte) { s.recovers(image, acked, 1) })
 	}
-	p, err := open(t, s.area(), disk)
+	p, err := open(newArea(), disk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,12 +230,12 @@ func TestStoreOpensAtTheLastCommitAfterAPowerCutAnywhere(t *testing.T) {
 			if err := p.area.Close(p.store.Finish); err != nil {
 				t.Fatal(err)
 			}
-			if p, err = open(t, s.area(), disk); err != nil {
+			if p, err = open(newArea(), disk); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	p.leave()
+	p.die()
 	t.Logf("%d images", s.images)
 }
 
@@ -235,9 +248,7 @@ func TestStoreOpensAfterAllProcessesDiedAndThenPowerFails(t *testing.T) {
 	disk.Done = func(string) {
 		// The same disk, seen by the next process: nothing more is durable.
 		next := disk.Clone()
-		area := s.area()
-		defer os.Remove(area)
-		p, err := open(t, area, next)
+		p, err := open(newArea(), next)
 		if err != nil {
 			t.Fatalf("%+v", err)
 		}
@@ -245,18 +256,18 @@ func TestStoreOpensAfterAllProcessesDiedAndThenPowerFails(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%+v", err)
 		}
-		p.leave()
+		p.die()
 		seen, _ := strconv.Atoi(content["n"])
 		if seen < acked {
 			t.Fatalf("%d commits of %d after all died", seen, acked)
 		}
 		s.each(next, func(image []byte) { s.recovers(image, seen, 0) })
 	}
-	p, err := open(t, s.area(), disk)
+	p, err := open(newArea(), disk)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer p.leave()
+	defer p.die()
 	for n := 1; n <= commits(); n++ {
 		if err := p.update(n); err != nil {
 			t.Fatalf("%+v", err)
@@ -272,12 +283,12 @@ func TestNextWriterOverwritesNothingThatADeadOneMayHaveMadeDurable(t *testing.T)
 	died := errors.New("died here")
 	for stop := 1; ; stop++ {
 		disk := newDisk(t)
-		area := s.area()
-		first, err := open(t, area, disk)
+		area := newArea()
+		first, err := open(area, disk)
 		if err != nil {
 			t.Fatal(err)
 		}
-		second, err := open(t, area, disk)
+		second, err := open(area, disk)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +313,7 @@ func TestNextWriterOverwritesNothingThatADeadOneMayHaveMadeDurable(t *testing.T)
 		disk.Done = func(string) {
 			s.each(disk, func(image []byte) { s.recovers(image, acked, 0) })
 		}
-		first.leave()
+		first.die()
 		content, err := second.content()
 		if err != nil {
 			t.Fatal(err)
@@ -315,9 +326,56 @@ func TestNextWriterOverwritesNothingThatADeadOneMayHaveMadeDurable(t *testing.T)
 				t.Fatalf("writer after the death at operation %d: %+v", stop, err)
 			}
 		}
-		second.leave()
+		second.die()
 	}
 	t.Logf("%d images", s.images)
+}
+
+// The other meta page is there for the day on which the newer one turns out to be
+// damaged: all pages of its snapshot are as they were.
+func TestStoreOpensAtTheCommitBeforeIfTheNewestMetaPageIsDamaged(t *testing.T) {
+	s := newSimulation(t)
+	disk := newDisk(t)
+	acked := 0
+	fallbacks := 0
+	disk.Done = func(string) {
+		for _, keep := range []crashsim.Keep{crashsim.None, crashsim.All} {
+			for slot := range 2 {
+				image := disk.PowerCut(keep, s.rng)
+				image[slot*4096+100] ^= 1
+				p, err := open(newArea(), crashsim.New(image, capacity))
+				if err != nil {
+					t.Fatalf("meta page %d damaged after %d commits: %+v", slot, acked, err)
+				}
+				content, err := p.content()
+				if err != nil {
+					t.Fatalf("meta page %d damaged after %d commits: %+v", slot, acked, err)
+				}
+				n, _ := strconv.Atoi(content["n"])
+				if n < acked-1 || n > acked+1 || !maps.Equal(content, after(n)) {
+					t.Fatalf("meta page %d damaged after %d commits: content is not that of %d", slot, acked, n)
+				}
+				if n < acked {
+					fallbacks++
+				}
+				p.die()
+			}
+		}
+	}
+	p, err := open(newArea(), disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.die()
+	for n := 1; n <= 3*commits(); n++ {
+		if err := p.update(n); err != nil {
+			t.Fatalf("%+v", err)
+		}
+		acked = n
+	}
+	if fallbacks == 0 {
+		t.Error("no image fell back")
+	}
 }
 
 // dieIn begins transaction n and does not end it when a panic says that the
@@ -330,11 +388,8 @@ func (p process) dieIn(n int) {
 	if err := w.Start(); err != nil {
 		panic(err)
 	}
-	puts := change(n)
-	for _, k := range slices.Sorted(maps.Keys(puts)) {
-		if err := w.Main.Put([]byte(k), []byte(puts[k])); err != nil {
-			panic(err)
-		}
+	if err := apply(w, n); err != nil {
+		panic(err)
 	}
 	w.Commit()
 }
@@ -344,7 +399,7 @@ func TestEveryFailingOperationIsAnErrorAndLosesNothing(t *testing.T) {
 	broken := errors.New("input/output error")
 	for fail := 1; ; fail++ {
 		disk := newDisk(t)
-		p, err := open(t, s.area(), disk)
+		p, err := open(newArea(), disk)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,6 +439,6 @@ func TestEveryFailingOperationIsAnErrorAndLosesNothing(t *testing.T) {
 		if failed == "" {
 			break
 		}
-		p.leave()
+		p.die()
 	}
 }

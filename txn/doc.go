@@ -9,10 +9,11 @@
 //	│ writer mutex                          │   │ meta 0 │ meta 1 │ pages ...     │
 //	│ durable record ─ txid, roots, slot ───┼──▶└────────┴────────┴───────────────┘
 //	│ next, grown, session, poison          │         one of them is durable's
+//	│ reader slots ─ owner, txid            │
 //	└───────────────────────────────────────┘
 //
-//	Read    load the durable record
-//	Write   lock ─▶ Start: session, txid ─▶ copies of pages ─▶ Commit or Rollback
+//	Read    put the durable record's txid in a slot, see that it is still current
+//	Write   lock ─▶ Start: session, slots, txid ─▶ copies of pages ─▶ Commit or Rollback
 //	Commit  store pages ─▶ flush ─▶ store meta ─▶ flush ─▶ durable record ─▶ unlock
 //
 // A commit flushes twice: once the pages are on disk, the meta page that refers to
@@ -45,10 +46,38 @@
 // failed. From then on nobody commits (poison), until all have closed the store and
 // the next opener has done as after a crash.
 //
+// # Which pages are reused
+//
+// A page lives in [birth, death): it belongs to the snapshots from the transaction
+// that wrote it up to the one that no longer needed it. A writer reuses a page iff its
+// death is not after the snapshot of the other meta page, and no reader slot holds a
+// snapshot in [birth, death). So a long reader keeps what it can see and nothing more.
+//
+// The other meta page counts although it is older than durable: should the newer one
+// turn out to be damaged later, it must not lead to pages of another time.
+//
+// The writer loads the durable record first and then, once, the slots. A reader puts
+// the txid in its slot first and then sees that the record has not moved. Of the two
+// one sees the other, or the reader reads the writer's base or something later, which
+// needs no page that was dead before.
+//
+// Retired pages wait in the free-space tree in the order of their death. A list of
+// them comes up once: each page is free then, or filed under the youngest reader that
+// needs it. When that reader has gone, the list comes up again. So each page is looked
+// at once, and once for each reader that it had to wait for.
+//
+// What a transaction takes from the free-space tree it takes in hand, without changing
+// the tree; at commit what is left, and what it retired, is written. A transaction that
+// is rolled back, or dies, has changed nothing.
+//
 // # Invariants
 //
+//   - I1: each page below the high-water mark is exactly one of reachable, retired,
+//     free; Check counts them.
+//   - I2: a reader's slot is set before it reads a page of its snapshot, and cleared
+//     after.
 //   - I3: a page that the durable snapshot, a reader, or a valid meta page can reach
-//     is never stored over. This version stores only behind the high-water mark.
+//     is never stored over.
 //   - I4: the durable record only goes forward.
 //   - I5: the writer mutex is held from the choice of the base to the end of the
 //     commit.
@@ -61,10 +90,12 @@
 //
 // # Lock order
 //
-// The area's gate (open, close), then the writer mutex. Readers take none.
+// The area's gate (open, close), then the writer mutex, then a dead member's lock
+// while its slots are cleaned. Readers take none; one that finds no slot takes a mutex
+// of its own process.
 //
 // # What it does not do
 //
-// It does not reuse pages yet, so a store grows with every commit, and readers need
-// no registration.
+// It does not share flushes between commits: each has its own two. It does not give
+// space back to the system: a store keeps its greatest size.
 package txn

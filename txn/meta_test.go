@@ -21,6 +21,9 @@ func TestFormatDocumentSaysWhatMetaPagesAre(t *testing.T) {
 		f("main", offMain, index.RootSize), f("free", offFree, index.RootSize),
 		f("base", offBase, 8), f("changed", offChanged, 8), f("sum", offSum, 8),
 	})
+	formatdoc.Check(t, "../index/FORMAT.md", "Retired extent", []formatdoc.Field{
+		f("page", offRetiredPage, 8), f("pages", offRetiredPages, 8), f("birth", offRetiredBirth, 8),
+	})
 	formatdoc.CheckConstants(t, "../index/FORMAT.md", "Meta constants", map[string]int64{
 		"format": FileFormat, "metasize": metaSize,
 		"flagclean": flagClean, "flagdataflushed": flagDataFlushed,

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"math/bits"
 
 	"github.com/cockroachdb/errors"
@@ -15,6 +16,7 @@ type Options struct {
 	ReadOnly bool            // no write transactions; nothing is stored
 	ID       mmapfile.FileID // which file the storage is; all members must agree
 	MaxSize  int64           // bytes that the store may grow to; 0 = no limit
+	Logger   *slog.Logger    // for rare events; nil = none
 }
 
 // Store is one process's handle on a store that many have open. Its methods may
@@ -22,8 +24,10 @@ type Options struct {
 type Store struct {
 	storage  Storage
 	shared   shared
+	readers  *readers
 	readOnly bool
 	maxSize  int64
+	log      *slog.Logger
 
 	pageSize       int
 	pageShift      uint8
@@ -59,12 +63,22 @@ func Format(pageSize int, storeID [16]byte) ([]byte, error) {
 // says that nobody else has it open: the area is zero, and what an earlier
 // process left behind is looked at and made durable. Requires the area's gate.
 func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, error) {
-	s := &Store{storage: storage, shared: sharedIn(area), readOnly: o.ReadOnly, maxSize: o.MaxSize}
+	s := &Store{
+		storage:  storage,
+		shared:   sharedIn(area),
+		readOnly: o.ReadOnly,
+		maxSize:  o.MaxSize,
+		log:      o.Logger,
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
 	if first {
 		if err := s.recover(o.ID); err != nil {
 			return nil, err
 		}
 	}
+	s.readers = newReaders(area, s.log)
 	sh := &s.shared
 	if v := sh.version.Load(); v != areaLayout {
 		return nil, errors.Wrapf(ErrVersion, "the shared area has layout %d instead of %d", v, areaLayout)
@@ -125,6 +139,7 @@ func (s *Store) recover(id mmapfile.FileID) error {
 		}
 		next = index.MakeTxID(epoch+1, m.txid.Counter())
 		m.fork = m.txid
+		s.log.Warn("sharekv: recovered a store that was not closed", "revision", m.txid)
 	}
 	sh := &s.shared
 	sh.durable.publish(commit{snapshot: m.snapshot, slot: slot, sequence: m.sequence})
@@ -156,6 +171,9 @@ func (s *Store) head() (b []byte, err error) {
 	return nil, errors.Wrapf(err, "not even two meta pages")
 }
 
+// Leave gives the reader slots of this handle back. It has no readers any more.
+func (s *Store) Leave() { s.readers.clean(s.readers.area.Self()) }
+
 // Finish marks the store as closed cleanly. Requires the area's gate and that
 // nobody else has the store open.
 func (s *Store) Finish() error {
@@ -164,10 +182,11 @@ func (s *Store) Finish() error {
 		return nil
 	}
 	c := sh.durable.load()
-	return s.writeMeta(c.snapshot, func(m *meta) {
+	_, err := s.writeMeta(c.snapshot, func(m *meta) {
 		m.clean = true
 		m.next = index.TxID(sh.next.Load()).Counter() + 1
 	})
+	return err
 }
 
 // PageSize returns the size of a page in bytes.

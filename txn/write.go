@@ -21,7 +21,7 @@ type Writer struct {
 
 	store   *Store
 	base    commit
-	pages   index.PageID // high-water mark
+	alloc   *allocator // from Start on
 	started bool
 	done    bool
 	err     error // why the transaction cannot be committed any more
@@ -39,6 +39,7 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 		// The dead writer may have stored a meta page that it did not publish. A
 		// new session overwrites it before any page that it refers to.
 		s.shared.session.Store(0)
+		s.log.Warn("sharekv: a writer died; its transaction is gone", "revision", s.shared.durable.load().txid)
 	} else if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 		return nil, ErrFlushFailed
 	}
 	base := s.shared.durable.load()
-	w := &Writer{store: s, base: base, pages: base.pages}
+	w := &Writer{store: s, base: base}
 	w.Snapshot, err = s.snapshotOf(&w.base.snapshot)
 	if err != nil {
 		s.shared.writer.Unlock()
@@ -65,13 +66,22 @@ func (w *Writer) Start() error {
 	if w.started || w.err != nil {
 		return w.err
 	}
-	if err := w.store.openSession(w.base.snapshot); err != nil {
+	base, err := w.store.openSession(w.base)
+	if err != nil {
 		return w.Fail(err)
 	}
+	w.base = base
+	// After the base, and once for the transaction: a reader that is not seen now
+	// reads this base or a later one, which need nothing that was dead before.
+	pins := w.store.readers.scan(base.other)
 	next := w.store.shared.next.Add(1)
 	w.Snapshot.TxID = index.TxID(next)
 	w.Snapshot.Dirty = map[index.PageID][]byte{}
 	invariant.Assert(w.Snapshot.TxID > w.base.txid, "I10: txid %v after %v", w.Snapshot.TxID, w.base.txid)
+	w.alloc = newAllocator(&w.Snapshot, w, &w.base, pins)
+	if err := w.alloc.sort(listsAtStart); err != nil {
+		return w.Fail(err)
+	}
 	w.started = true
 	return nil
 }
@@ -108,31 +118,33 @@ func (w *Writer) Alloc() (index.PageID, []byte, error) {
 	return id, buf, nil
 }
 
-// AllocRun implements index.Pager. Pages come from the end of the store: this
-// version reuses none.
+// AllocRun implements index.Pager.
 func (w *Writer) AllocRun(n int) (index.PageID, error) {
-	id := w.pages
-	end := id + index.PageID(n)
-	if err := w.store.checkSize(end); err != nil {
+	id, err := w.alloc.alloc(uint64(n))
+	if err != nil {
 		return 0, err
 	}
-	w.pages = end
-	return id, nil
+	return id, w.store.checkSize(w.alloc.pages)
 }
 
 // Store implements index.Pager.
 func (w *Writer) Store(id index.PageID, bufs [][]byte) error {
-	if err := w.store.grow(w.pages); err != nil {
+	if err := w.store.grow(w.alloc.pages); err != nil {
 		return err
 	}
 	if err := w.store.storage.Store(int64(id)<<w.store.pageShift, bufs); err != nil {
 		return err
 	}
-	memory, err := w.store.view(w.pages)
+	memory, err := w.store.view(w.alloc.pages)
 	w.Snapshot.Memory = memory
 	return err
 }
 
-// Retire implements index.Pager. Retired pages stay where they are: this version
-// reuses none, so every snapshot stays whole for ever.
-func (w *Writer) Retire(index.Ref, int) error { return nil }
+// Retire implements index.Pager.
+func (w *Writer) Retire(r index.Ref, n int) error {
+	if r.TxID == w.Snapshot.TxID {
+		delete(w.Snapshot.Dirty, r.Page)
+	}
+	w.alloc.retire(r, n)
+	return nil
+}

@@ -1,0 +1,399 @@
+package txn
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/sharekv/sharekv/index"
+)
+
+// How much of the free-space tree a transaction looks at in one go, so that the
+// cost of a small one does not depend on how much there is.
+const (
+	listsAtStart  = 4    // lists of retired pages, before the first change
+	listsAtOnce   = 8    // and whenever pages are needed
+	extentsFirst  = 4    // free extents taken in hand; twice as many each time
+	extentsMost   = 256  // up to this
+	extentsForRun = 1024 // free extents looked at for a run of several pages
+)
+
+// allocator hands out the pages of one write transaction and takes back those
+// that are no longer needed. Nothing in the store changes before file is called.
+//
+// Pages come from the free-space tree: retired ones that nobody needs any more,
+// then free extents; and at last from the end of the store. Those are in hand.
+// What is left of them is filed in the tree with what the transaction retires.
+type allocator struct {
+	snap  *index.Snapshot
+	tree  *index.Tree  // of free space
+	base  index.PageID // high-water mark of the base
+	pages index.PageID // high-water mark
+
+	other index.TxID // of the snapshot that the other meta page has
+	pins  pins
+
+	hand     hand
+	taken    map[index.PageID]uint64 // extents of the tree that are in hand
+	consumed [][]byte                // keys of lists that have been looked at
+	retired  []retired               // by this transaction
+	blocked  map[blockedBy][]retired
+
+	lists   [2]*index.Cursor // over retired and blocked lists; nil at the end
+	extents *index.Cursor    // over free extents; nil at the end
+	batch   int              // how many of them to take next
+	parts   uint32           // lists filed
+	filing  bool
+}
+
+// blockedBy is what lists of blocked pages are filed under.
+type blockedBy struct{ reader, death index.TxID }
+
+func newAllocator(snap *index.Snapshot, pager index.Pager, base *commit, p pins) *allocator {
+	a := &allocator{
+		snap:    snap,
+		tree:    index.NewTree(snap, pager, base.free),
+		base:    base.pages,
+		pages:   base.pages,
+		other:   base.other,
+		pins:    p,
+		hand:    newHand(),
+		taken:   map[index.PageID]uint64{},
+		blocked: map[blockedBy][]retired{},
+		batch:   extentsFirst,
+	}
+	for i, kind := range []byte{keyRetired, keyBlocked} {
+		a.lists[i] = a.seek([]byte{kind})
+	}
+	a.extents = a.seek([]byte{keyFree})
+	return a
+}
+
+// seek returns a cursor at the first entry from key on, or nil. An error shows
+// when the entry is read.
+func (a *allocator) seek(key []byte) *index.Cursor {
+	c := a.tree.Cursor()
+	if !c.Seek(key) && c.Err() == nil {
+		return nil
+	}
+	return c
+}
+
+// entry returns the entry the cursor is at. Another kind than the one wanted, or
+// none, is the end.
+func (a *allocator) entry(c *index.Cursor, kind byte) (e freeEntry, ok bool, err error) {
+	if c == nil || c.Err() != nil {
+		return e, false, cursorErr(c)
+	}
+	if c.Key()[0] != kind {
+		return e, false, nil
+	}
+	value, _, err := c.Value()
+	if err != nil {
+		return e, false, err
+	}
+	e, err = decodeFree(c.Key(), value, a.base)
+	return e, err == nil, err
+}
+
+func cursorErr(c *index.Cursor) error {
+	if c == nil {
+		return nil
+	}
+	return c.Err()
+}
+
+func next(c *index.Cursor) *index.Cursor {
+	if !c.Next() && c.Err() == nil {
+		return nil
+	}
+	return c
+}
+
+// alloc returns the first of n consecutive pages.
+func (a *allocator) alloc(n uint64) (index.PageID, error) {
+	for {
+		if id, ok := a.hand.take(n); ok {
+			return id, nil
+		}
+		more, err := a.refill(n)
+		if err != nil {
+			return 0, err
+		}
+		if !more {
+			id := a.pages
+			a.pages += index.PageID(n)
+			return id, nil
+		}
+	}
+}
+
+// retire takes back the n pages from r on. What this transaction has made itself
+// nobody else knows: it is in hand again, unless the hand is being filed.
+func (a *allocator) retire(r index.Ref, n int) {
+	e := extent{r.Page, uint64(n)}
+	if r.TxID == a.snap.TxID && !a.filing {
+		a.hand.add(e)
+		return
+	}
+	a.retired = append(a.retired, retired{e, r.TxID})
+}
+
+// refill takes more in hand for a run of n pages, and reports whether it did.
+// While the tree is being changed it is not searched.
+func (a *allocator) refill(n uint64) (bool, error) {
+	if a.filing {
+		return false, nil
+	}
+	before := a.hand.pages
+	if err := a.sort(listsAtOnce); err != nil {
+		return false, err
+	}
+	if n > 1 {
+		return a.takeRun(n)
+	}
+	if a.hand.pages > before {
+		return true, nil
+	}
+	return a.takeExtents()
+}
+
+// sort looks at retired pages, at most at the given number of lists: those that
+// died first, once that is not after the snapshot of the other meta page, and
+// those whose reader has gone. Each page is free then, or goes under the youngest
+// reader that needs it.
+func (a *allocator) sort(lists int) error {
+	for range lists {
+		e, ok, err := a.entry(a.lists[0], keyRetired)
+		if err != nil {
+			return err
+		}
+		if !ok || e.death > a.other {
+			break
+		}
+		a.consume(a.lists[0].Key(), e)
+		a.lists[0] = next(a.lists[0])
+	}
+	for range lists {
+		e, ok, err := a.entry(a.lists[1], keyBlocked)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		if a.pins.has(e.reader) {
+			a.lists[1] = a.seek(blockedKey(e.reader+1, 0, 0, 0))
+			continue
+		}
+		a.consume(a.lists[1].Key(), e)
+		a.lists[1] = next(a.lists[1])
+	}
+	return nil
+}
+
+func (a *allocator) consume(key []byte, e freeEntry) {
+	a.consumed = append(a.consumed, slices.Clone(key))
+	for _, r := range e.list {
+		if reader, ok := a.pins.youngest(r.birth, e.death); ok {
+			by := blockedBy{reader, e.death}
+			a.blocked[by] = append(a.blocked[by], r)
+		} else {
+			a.hand.add(r.extent)
+		}
+	}
+}
+
+// takeExtents takes the next free extents in hand.
+func (a *allocator) takeExtents() (bool, error) {
+	took := false
+	for range a.batch {
+		e, ok, err := a.entry(a.extents, keyFree)
+		if !ok {
+			return took, err
+		}
+		took = a.take(e.free) || took
+		a.extents = next(a.extents)
+	}
+	a.batch = min(2*a.batch, extentsMost)
+	return true, nil
+}
+
+// takeRun takes a free extent of at least n pages in hand.
+func (a *allocator) takeRun(n uint64) (bool, error) {
+	c := a.seek([]byte{keyFree})
+	for range extentsForRun {
+		e, ok, err := a.entry(c, keyFree)
+		if !ok {
+			return false, err
+		}
+		if e.free.pages >= n && a.take(e.free) {
+			return true, nil
+		}
+		c = next(c)
+	}
+	return false, nil
+}
+
+func (a *allocator) take(e extent) bool {
+	if _, ok := a.taken[e.start]; ok {
+		return false
+	}
+	a.taken[e.start] = e.pages
+	a.hand.add(e)
+	return true
+}
+
+// file writes what is left in hand, and what has been retired, to the free-space
+// tree, and returns its root. Writing changes the tree's own pages, for which
+// pages are taken from the hand and retired in turn: it goes on until nothing is
+// left to write. That ends, because the tree's pages are copied once and the hand
+// only shrinks: pages that the tree lets go are retired, not taken in hand.
+func (a *allocator) file() (index.Root, error) {
+	if err := a.join(); err != nil {
+		return index.Root{}, err
+	}
+	if err := a.reserve(); err != nil {
+		return index.Root{}, err
+	}
+	a.filing = true
+	for _, key := range a.consumed {
+		if _, err := a.tree.Delete(key); err != nil {
+			return index.Root{}, err
+		}
+	}
+	if err := a.fileBlocked(); err != nil {
+		return index.Root{}, err
+	}
+	for {
+		changed, err := a.fileHand()
+		if err != nil {
+			return index.Root{}, err
+		}
+		if !changed && len(a.retired) == 0 {
+			return a.tree.Root, nil
+		}
+		if err := a.fileRetired(); err != nil {
+			return index.Root{}, err
+		}
+	}
+}
+
+// join takes free extents in hand that touch what is there already, so that they
+// become one.
+func (a *allocator) join() error {
+	var loose []extent
+	a.hand.each(func(e extent) {
+		if a.taken[e.start] != e.pages {
+			loose = append(loose, e)
+		}
+	})
+	for _, e := range loose {
+		if c := a.tree.Cursor(); c.SeekLast(freeKey(e.start - 1)) {
+			before, ok, err := a.entry(c, keyFree)
+			if err != nil {
+				return err
+			}
+			if ok && before.free.end() == e.start {
+				a.take(before.free)
+			}
+		}
+		after, ok, err := a.entry(a.seek(freeKey(e.end())), keyFree)
+		if err != nil {
+			return err
+		}
+		if ok && after.free.start == e.end() {
+			a.take(after.free)
+		}
+	}
+	return nil
+}
+
+// reserve takes as many pages in hand as filing is likely to need, because it
+// cannot take more.
+func (a *allocator) reserve() error {
+	const fixed = 16 // paths to the places of the tree that always change
+	want := uint64(fixed + len(a.consumed) + len(a.blocked) + len(a.retired)/maxList(a.snap.PageSize()))
+	for a.hand.pages < want {
+		if more, err := a.takeExtents(); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileHand makes the free extents in the tree those that are in hand, and reports
+// whether that changed anything.
+func (a *allocator) fileHand() (changed bool, err error) {
+	inHand := make(map[index.PageID]uint64, len(a.taken))
+	var put []extent
+	a.hand.each(func(e extent) {
+		inHand[e.start] = e.pages
+		if a.taken[e.start] != e.pages {
+			put = append(put, e)
+		}
+	})
+	var gone []index.PageID
+	for start := range a.taken {
+		if _, ok := inHand[start]; !ok {
+			gone = append(gone, start)
+		}
+	}
+	slices.Sort(gone)
+	for _, start := range gone {
+		delete(a.taken, start)
+		if _, err := a.tree.Delete(freeKey(start)); err != nil {
+			return false, err
+		}
+	}
+	for _, e := range put {
+		a.taken[e.start] = e.pages
+		if err := a.tree.Put(freeKey(e.start), encodeFree(e)); err != nil {
+			return false, err
+		}
+	}
+	return len(gone)+len(put) > 0, nil
+}
+
+func (a *allocator) fileRetired() error {
+	list := a.retired
+	a.retired = nil
+	return a.fileLists(list, func(part uint32) []byte { return retiredKey(a.snap.TxID, part) })
+}
+
+func (a *allocator) fileBlocked() error {
+	for by, list := range a.blocked {
+		err := a.fileLists(list, func(part uint32) []byte {
+			return blockedKey(by.reader, by.death, a.snap.TxID, part)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileLists puts list into the tree, in as many entries as it takes.
+func (a *allocator) fileLists(list []retired, key func(part uint32) []byte) error {
+	slices.SortFunc(list, func(x, y retired) int { return cmp.Compare(x.start, y.start) })
+	list = joinRetired(list)
+	for part := range slices.Chunk(list, maxList(a.snap.PageSize())) {
+		a.parts++
+		if err := a.tree.Put(key(a.parts), encodeList(part)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// joinRetired makes one of neighbours that were born together.
+func joinRetired(list []retired) []retired {
+	var joined []retired
+	for _, r := range list {
+		if n := len(joined); n > 0 && joined[n-1].end() == r.start && joined[n-1].birth == r.birth {
+			joined[n-1].pages += r.pages
+		} else {
+			joined = append(joined, r)
+		}
+	}
+	return joined
+}
