@@ -38,6 +38,7 @@ type Area struct {
 	user    []byte
 	members int
 	self    int
+	nonce   uint64
 	joined  time.Time // for clock
 
 	// life ends with Close, and with it every wait for a mutex.
@@ -138,11 +139,16 @@ func join(h home, mem []byte, l layout, first bool, start func(*Area, bool) erro
 	a := &Area{
 		home: h, members: l.members, joined: time.Now(),
 		mem: mem, table: mem[offMemberTab:user], user: mem[user:],
+		nonce: uint64At(mem, offNonce).Load(),
 	}
 	a.life, a.end = context.WithCancelCause(context.Background())
 	a.mu.mutexes = map[int]*Mutex{}
 	a.probe.seized = map[int]bool{}
-	if err := a.claim(); err != nil {
+	err := errors.Wrapf(ErrVersion, "an area with the nonce %#x", a.nonce)
+	if 0 < a.nonce && a.nonce < nonceEnd {
+		err = a.claim()
+	}
+	if err != nil {
 		h.unlock(gateLock, 1)
 		return nil, errors.CombineErrors(err, h.close())
 	}
@@ -311,6 +317,11 @@ func waitLock(ctx context.Context, try func() (bool, error)) error {
 		}
 	}
 }
+
+// Nonce returns a random number from 1 to 2^40-1 that is the same for all members
+// at a time, and another when the first member has come again. Mapping.Bind makes
+// it known to those who use the same file with another area.
+func (a *Area) Nonce() uint64 { return a.nonce }
 
 // Uint64 returns the word at off in the user bytes; off is a multiple of 8. It is
 // valid until Close.

@@ -2,6 +2,7 @@ package mmapfile_test
 
 import (
 	"context"
+	"encoding/binary"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -196,6 +197,28 @@ func TestOtherGeometryIsRefusedWhileThereAreMembers(t *testing.T) {
 	b.Uint64(other.Size - 8).Store(1)
 	if err := b.Close(nil); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAreaWithoutANonceIsRefused(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "area")
+	a := openArea(t, path)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const offNonce = 32
+	for _, nonce := range []uint64{0, 1 << 40, 1 << 63} {
+		if _, err := f.WriteAt(binary.NativeEndian.AppendUint64(nil, nonce), offNonce); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mmapfile.OpenArea(background, path, &testArea, nil); !errors.Is(err, mmapfile.ErrVersion) {
+			t.Errorf("nonce %#x: %v", nonce, err)
+		}
+	}
+	if a.Nonce() == 0 {
+		t.Error("the nonce of a member has changed")
 	}
 }
 

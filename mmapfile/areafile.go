@@ -2,8 +2,10 @@ package mmapfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/cockroachdb/errors"
 )
@@ -34,9 +36,9 @@ func openAreaFile(path string) (*areaFile, error) {
 	return &areaFile{file: f}, nil
 }
 
-// prepare makes the file an area of this layout with user bytes of zero. It
-// writes, and does not map, what it zeroes: so a full disk is an error here and no
-// fault later. Requires the gate, and that no member lives.
+// prepare makes the file an area of this layout with user bytes of zero. It gives
+// all of them space on the disk, and does not map what it zeroes: so a full disk is
+// an error here and no fault later. Requires the gate, and that no member lives.
 func (h *areaFile) prepare(l layout, o *AreaOptions) error {
 	head, err := h.readHeader()
 	if err != nil {
@@ -52,10 +54,41 @@ func (h *areaFile) prepare(l layout, o *AreaOptions) error {
 	case !bytes.HasPrefix(head, l.header()[:offVersion]) && len(bytes.TrimRight(head, "\x00")) > 0:
 		return errors.Wrapf(ErrWrongKind, "%s was not made here", h.file.Name())
 	}
-	content := make([]byte, l.total())
-	copy(content, l.header())
-	if _, err := h.file.WriteAt(content, 0); err != nil {
-		return asNoSpace(err)
+	head = l.header()
+	binary.NativeEndian.PutUint64(head[offNonce:], newNonce())
+	size := int64(l.total())
+	allocated, err := allocateHoles(h.file, size)
+	if err != nil {
+		return err
+	}
+	if allocated {
+		return asNoSpace(h.reset(head, size))
+	}
+	_, err = h.file.WriteAt(append(head, make([]byte, size-lineSize)...), 0)
+	return asNoSpace(err)
+}
+
+// reset makes head and zeros of the file's first size bytes. Most are zeros before:
+// members touch few of the words that there may be. To look is cheaper than to write.
+func (h *areaFile) reset(head []byte, size int64) error {
+	const block = 4 << 10
+	var want [block]byte
+	copy(want[:], head)
+	buf := make([]byte, 8*block)
+	for off := int64(0); off < size; {
+		n, err := h.file.ReadAt(buf[:min(int64(len(buf)), size-off)], off)
+		if err != nil {
+			return err
+		}
+		for found := range slices.Chunk(buf[:n], block) {
+			if !bytes.Equal(found, want[:len(found)]) {
+				if _, err := h.file.WriteAt(want[:len(found)], off); err != nil {
+					return err
+				}
+			}
+			clear(want[:len(head)]) // only the first block has it
+			off += int64(len(found))
+		}
 	}
 	return nil
 }
@@ -65,6 +98,9 @@ func (h *areaFile) check(l layout) error {
 	head, err := h.readHeader()
 	if err != nil {
 		return err
+	}
+	if len(head) == lineSize {
+		clear(head[offNonce : offNonce+8]) // join looks at it
 	}
 	if bytes.Equal(head, l.header()) {
 		info, err := h.file.Stat()

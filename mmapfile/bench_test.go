@@ -52,3 +52,18 @@ func BenchmarkView(b *testing.B) {
 		}
 	}
 }
+
+// An area as large as that of a store, whose first member comes and goes.
+func BenchmarkOpenAndCloseArea(b *testing.B) {
+	path := filepath.Join(testdir.New(b), "area")
+	o := mmapfile.AreaOptions{Size: 256 << 10, Members: 256}
+	for b.Loop() {
+		a, err := mmapfile.OpenArea(background, path, &o, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := a.Close(nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -40,9 +40,17 @@
 // Storing takes different ways. On Linux it is pwritev: the page cache that it
 // writes to is the memory of the view, a full disk is an error and not a fault,
 // and one page costs the device one page. On Windows it is a copy into a writable
-// view, which is then flushed to the file system at once: only the process that
-// has changed a view can do that, whereas the flush to the disk that follows may
-// be another's, who commits for several.
+// view, and only the process that has changed a view can push the changes on to the
+// file system. So a Flush covers what was stored through its own Mapping, and
+// nobody can count on it for what others have stored.
+//
+// A data file and its area belong together, and yet they are two files: a lock file
+// can be removed, and a second path to the data, by a hard link or a mount, has
+// another one beside it. So the data file itself tells which area it is used with.
+// The first member of an area gives it a random nonce, and each Mapping that is
+// bound holds a shared lock on a byte of the data file, far behind its end, whose
+// number is the nonce. Whoever binds takes that lock first and then looks for any
+// other: of two with different nonces at least one sees the other and gives way.
 //
 // # Invariants
 //
@@ -61,6 +69,7 @@
 //     zeroed only if no member lives. Nothing stays seized at Close.
 //   - M7: a name stands for one file as long as any process holds it, and for none
 //     when none does. Its record is complete before anybody else can read it.
+//   - M8: the Mappings of a file that are bound at any time have the same nonce.
 //
 // # Lock order
 //
@@ -68,15 +77,17 @@
 // dead member. The gates of names are leaves.
 //
 // Inside a process: the turn at a mutex, then Area.probe. Area.mu comes before no
-// other. Mapping.life, then Mapping.size, then those of the view.
+// other. Mapping.life, then Mapping.size, then those of the view. Mapping.bound
+// comes after Mapping.life alone.
 //
 // # What it does not do
 //
 // It does not run on other systems than Linux and Windows: there everything is an
 // error that wraps errors.ErrUnsupported, except HeapArea, which works everywhere.
-// It does not know which file systems keep the views of several machines alike;
-// none that a network is involved in does. A Mutex is not recursive and not fair
-// to the nanosecond, though nobody waits long behind those that came later. What
-// an area holds is lost with its last member: it has no format to keep. Global
-// names reach the other sessions of the same user, not other users, on Linux.
+// It does not refuse a file system that cannot keep all views of a file alike, but
+// Mapping.FileSystem tells which are known to. A Mutex is not recursive and not
+// fair to the nanosecond, though nobody waits long behind those that came later.
+// What an area holds is lost with its last member: it has no format to keep.
+// Global names reach the other sessions of the same user, not other users, on
+// Linux.
 package mmapfile

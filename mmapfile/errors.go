@@ -30,6 +30,10 @@ var (
 	// another version, architecture or geometry.
 	ErrVersion = errors.New("mmapfile: area is in use by another version")
 
+	// ErrSplit is returned by Mapping.Bind when the file is in use with another
+	// area than the one of the caller.
+	ErrSplit = errors.New("mmapfile: the file is in use through another lock file")
+
 	// ErrFull is returned by OpenArea when every member number is taken.
 	ErrFull = errors.New("mmapfile: area has no free member number")
 )
@@ -50,6 +54,11 @@ var (
 	// ErrNoSpace is returned when the disk, a quota or the file size limit does
 	// not allow the file to hold more.
 	ErrNoSpace = errors.New("mmapfile: no space for the file")
+
+	// ErrFlush is returned when what was stored, or the size of the file, could not
+	// be brought to the disk. Nobody knows what is there then, and the system will
+	// say of the next flush that it went well.
+	ErrFlush = errors.New("mmapfile: flush to the disk failed")
 
 	// ErrNoAddressSpace is returned when the process has no room to map what
 	// was asked for.

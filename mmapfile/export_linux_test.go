@@ -6,3 +6,6 @@ var FillZeros = fillZeros
 // Unwritten is what a store goes on with after a short write, which local file
 // systems hardly ever make.
 var Unwritten = unwritten
+
+// NameFileSystem is tested for more kinds than there are at hand.
+var NameFileSystem = nameFileSystem

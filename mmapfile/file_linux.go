@@ -89,6 +89,20 @@ func allocate(f *os.File, size int64) error {
 	return asNoSpace(&fs.PathError{Op: "fallocate", Path: f.Name(), Err: err})
 }
 
+// allocateHoles makes the file at least size bytes long, and gives these bytes space
+// on the disk, holes included. It reports false, having done nothing, where the file
+// system can only do that by being written to.
+func allocateHoles(f *os.File, size int64) (bool, error) {
+	err := ignoringEINTR(func() error { return unix.Fallocate(int(f.Fd()), 0, 0, size) })
+	switch err {
+	case nil:
+		return true, nil
+	case unix.EOPNOTSUPP, unix.ENOSYS:
+		return false, nil
+	}
+	return false, asNoSpace(&fs.PathError{Op: "fallocate", Path: f.Name(), Err: err})
+}
+
 // fillZeros writes zeros from the end of the file up to size. The lock keeps it
 // from writing them over what another process has stored behind an end that moved
 // meanwhile.
@@ -120,16 +134,6 @@ func fillZeros(f *os.File, size int64) error {
 
 func isNoSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) || errors.Is(err, unix.EFBIG)
-}
-
-// flushData brings the content of the file to the disk, and of its metadata what
-// is needed to read it.
-func flushData(f *os.File) error {
-	err := ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
-	if err != nil {
-		return asNoSpace(&fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err})
-	}
-	return nil
 }
 
 // flushAll brings the file and its metadata to the disk.

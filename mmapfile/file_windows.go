@@ -97,6 +97,13 @@ func allocate(f *os.File, size int64) error {
 	return closeHandle(section)
 }
 
+// allocateHoles reports whether the file has size bytes: then they have space on the
+// disk, for a file gets holes only if it is asked to.
+func allocateHoles(f *os.File, size int64) (bool, error) {
+	info, err := f.Stat()
+	return err == nil && info.Size() >= size, err
+}
+
 func createSection(f *os.File, protection uint32, size int64) (windows.Handle, error) {
 	section, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, protection,
 		uint32(size>>32), uint32(size), nil)
@@ -114,8 +121,7 @@ func isNoSpace(err error) bool {
 	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
 }
 
-func flushData(f *os.File) error { return asNoSpace(f.Sync()) }
-
+// flushAll brings to the disk what the file system has of the file.
 func flushAll(f *os.File) error { return asNoSpace(f.Sync()) }
 
 // renameNew renames without replacing what is at path, and returns when the new

@@ -52,6 +52,7 @@ func (h *HeapArea) Open(start func(a *Area, first bool) error) (*Area, error) {
 		for off := 0; off < len(h.mem); off += 8 {
 			uint64At(h.mem, off).Store(0)
 		}
+		uint64At(h.mem, offNonce).Store(newNonce())
 		m.unlock(memberZero, memberMost)
 	}
 	return join(m, h.mem, h.layout, first, start)

@@ -3,6 +3,7 @@ package mmapfile
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"math/rand/v2"
 	"runtime"
 
 	"github.com/cockroachdb/errors"
@@ -12,7 +13,7 @@ import (
 // in lines of 64 bytes:
 //
 //	OFFSET            SIZE       MEANING
-//	0                 64         header: magic, version, architecture, geometry
+//	0                 64         header: magic, version, architecture, geometry, nonce
 //	64                64         where the mutexes are: 16 x (offset + 1), 0 = none
 //	128               64 a line  members: joined (Unix ns), pid, program
 //	128 + 64*members  size       user bytes
@@ -29,6 +30,7 @@ const (
 	offArch    = 12
 	offMembers = 16
 	offSize    = 24
+	offNonce   = 32
 
 	offMutexes   = lineSize
 	mutexesMost  = lineSize / 4
@@ -50,7 +52,7 @@ func layoutOf(o *AreaOptions) (layout, error) {
 func (l layout) userOffset() int { return offMemberTab + l.members*lineSize }
 func (l layout) total() int      { return l.userOffset() + l.size }
 
-// header returns the first line of an area of this layout.
+// header returns the first line of an area of this layout, but for the nonce.
 func (l layout) header() []byte {
 	h := make([]byte, lineSize)
 	binary.NativeEndian.PutUint64(h[offMagic:], areaMagic)
@@ -60,3 +62,6 @@ func (l layout) header() []byte {
 	binary.NativeEndian.PutUint64(h[offSize:], uint64(l.size))
 	return h
 }
+
+// newNonce returns what tells an area from all others.
+func newNonce() uint64 { return 1 + rand.Uint64N(nonceEnd-1) }

@@ -50,6 +50,7 @@ type Mapping struct {
 	file     *os.File
 	name     *nameHold // nil without a name
 	view     *fileView
+	bound    binding
 
 	// covered is how many bytes are known to be in the file and in the view, or
 	// -1 once closed. It grows under size, and shrinks there.
@@ -227,8 +228,8 @@ func (m *Mapping) cover(size int64) error {
 }
 
 // Store stores bufs, one behind the other, at off. Every process sees the bytes
-// in its views when it returns, and a Flush by any process from then on makes
-// them durable. Requires that Grow has covered the range, otherwise it is
+// in its views when it returns, and the next Flush of this Mapping makes them
+// durable. Requires that Grow has covered the range, otherwise it is
 // ErrTruncated. After an error the range may hold any part of the bytes.
 func (m *Mapping) Store(off int64, bufs [][]byte) error {
 	if err := m.enterToWrite(); err != nil {
@@ -252,20 +253,28 @@ func (m *Mapping) Store(off int64, bufs [][]byte) error {
 	return m.view.store(m.file, off, bufs)
 }
 
-// Flush returns when everything that was stored in the file before the call is
-// on the disk. After an error nobody knows what is; trying again proves nothing.
+// Flush returns when everything that was stored through this Mapping before the
+// call is on the disk. After ErrFlush nobody knows what is; trying again proves
+// nothing.
 func (m *Mapping) Flush() error {
 	if err := m.enterToWrite(); err != nil {
 		return err
 	}
 	defer m.life.RUnlock()
-	return flushData(m.file)
+	return flushError(m.view.flush(m.file))
+}
+
+func flushError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.WithSecondaryError(errors.Wrapf(ErrFlush, "%v", err), err)
 }
 
 // Grow makes the file at least size bytes long and allocates the space, so that a
 // full disk is ErrNoSpace now and not a fault later. It returns when the new size
 // is on the disk, and makes it so even if the file was already that long: who
-// made it long may have died before the flush.
+// made it long may have died before the flush. That is ErrFlush when it fails.
 func (m *Mapping) Grow(size int64) error {
 	if err := m.enterToWrite(); err != nil {
 		return err
@@ -275,7 +284,7 @@ func (m *Mapping) Grow(size int64) error {
 	if err := allocate(m.file, size); err != nil {
 		return err
 	}
-	return flushAll(m.file)
+	return flushError(flushAll(m.file))
 }
 
 // Trim cuts the file down to size bytes; a file that is shorter stays. Requires
@@ -351,6 +360,7 @@ func (m *Mapping) Close() error {
 	m.closed = true
 	m.covered.Store(-1)
 	err := m.view.unmap(m.file)
+	m.unbind()
 	err = errors.CombineErrors(err, m.file.Close())
 	if m.name != nil {
 		err = errors.CombineErrors(err, m.name.close())

@@ -23,12 +23,14 @@ import (
 const roleVariable = "MMAPFILE_TEST_ROLE"
 
 var roles = map[string]func(args []string, commands *bufio.Scanner) error{
-	"mapper":  mapperRole,
-	"member":  memberRole,
-	"counter": counterRole,
-	"storm":   stormRole,
-	"opener":  openerRole,
-	"namer":   namerRole,
+	"binder":   binderRole,
+	"rebinder": rebinderRole,
+	"mapper":   mapperRole,
+	"member":   memberRole,
+	"counter":  counterRole,
+	"storm":    stormRole,
+	"opener":   openerRole,
+	"namer":    namerRole,
 }
 
 func TestMain(m *testing.M) {

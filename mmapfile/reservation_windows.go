@@ -2,7 +2,9 @@ package mmapfile
 
 import (
 	"os"
+	"time"
 
+	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
 )
 
@@ -10,16 +12,39 @@ import (
 // right behind the one before.
 //
 // With placeholders, which Windows has since version 1803, nobody else can get in
-// between. Without them the rest of the reservation is given up for a moment
-// whenever a piece is mapped, and another thread may take the place; then nothing
-// more can be mapped.
+// between. Without them the space is reserved in chunks, and that in which the next
+// piece goes is given up for a moment: another thread may take the place, and then
+// nothing more can be mapped. Small chunks make that rare, because only what fits
+// can get in.
 type reservation struct {
 	base         uintptr
 	length       int64
 	used         int64 // mapped from the base on, a multiple of granule
 	placeholders bool
-	ended        bool // nothing more can be mapped
-	held         bool // the rest is ours
+	held         bool    // with placeholders: the rest is ours
+	chunks       []chunk // without: what is ours of the rest, in order
+	ended        bool    // nothing more can be mapped
+}
+
+// chunk is a stretch of reserved address space.
+type chunk struct {
+	at   uintptr
+	size int64
+}
+
+func (c chunk) hold() bool {
+	addr, _ := windows.VirtualAlloc(c.at, uintptr(c.size), windows.MEM_RESERVE, windows.PAGE_NOACCESS)
+	return addr != 0
+}
+
+func (c chunk) free() error {
+	return os.NewSyscallError("VirtualFree", windows.VirtualFree(c.at, 0, windows.MEM_RELEASE))
+}
+
+// chunkSizes are the sizes of chunks from the base on, and how many of each. The
+// last is for what is left.
+var chunkSizes = []struct{ size, count int64 }{
+	{512 << 10, 64}, {4 << 20, 64}, {64 << 20, 64}, {4 << 30, 1 << 20},
 }
 
 // reserve sets aside length bytes, or as many of them as there are, but at least
@@ -31,11 +56,12 @@ func reserve(need, length int64, placeholders bool) (*reservation, bool) {
 		if int64(uintptr(r.length)) != r.length {
 			continue // more than the process can address
 		}
-		if r.holdRest() {
+		if placeholders && r.holdPlaceholder() {
 			return r, true
 		}
 		// The calls may be there and know nothing of placeholders.
-		if r.placeholders = false; placeholders && r.holdRest() {
+		r.placeholders = false
+		if r.holdChunks(need) {
 			return r, true
 		}
 	}
@@ -49,50 +75,60 @@ func havePlaceholders() bool {
 	return wide && procVirtualAlloc2.Find() == nil && procMapViewOfFile3.Find() == nil
 }
 
-// holdRest reserves what is behind the used part; at the beginning, anywhere.
-func (r *reservation) holdRest() bool {
-	at, n := uintptr(0), uintptr(r.length-r.used)
-	if r.base != 0 {
-		at = r.base + uintptr(r.used)
-	}
-	var addr uintptr
-	switch {
-	case n == 0:
-		return false
-	case r.placeholders:
-		addr, _, _ = procVirtualAlloc2.Call(0, at, n,
-			windows.MEM_RESERVE|memReservePlaceholder, windows.PAGE_NOACCESS, 0, 0)
-	default:
-		addr, _ = windows.VirtualAlloc(at, n, windows.MEM_RESERVE, windows.PAGE_NOACCESS)
-	}
-	if r.held = addr != 0; r.held && r.base == 0 {
-		r.base = addr
-	}
+func (r *reservation) holdPlaceholder() bool {
+	r.base, _, _ = procVirtualAlloc2.Call(0, 0, uintptr(r.length),
+		windows.MEM_RESERVE|memReservePlaceholder, windows.PAGE_NOACCESS, 0, 0)
+	r.held = r.base != 0
 	return r.held
 }
 
-// extend maps the n bytes of the file behind what is mapped, which the section
-// reaches. It reports whether there was room. Unless n is a multiple of granule it
-// is the last piece, and placeholders cannot be used.
-func (r *reservation) extend(section windows.Handle, n int64) (bool, error) {
+// holdChunks finds a place for the whole and then reserves it chunk by chunk. What
+// somebody takes meanwhile is the end.
+func (r *reservation) holdChunks(need int64) bool {
+	base, err := windows.VirtualAlloc(0, uintptr(r.length), windows.MEM_RESERVE, windows.PAGE_NOACCESS)
+	if err != nil || (chunk{base, r.length}).free() != nil {
+		return false
+	}
+	r.base = base
+	held := int64(0)
+	for _, s := range chunkSizes {
+		for range s.count {
+			c := chunk{base + uintptr(held), min(s.size, r.length-held)}
+			if c.size == 0 || !c.hold() {
+				break
+			}
+			r.chunks = append(r.chunks, c)
+			held += c.size
+		}
+	}
+	if r.length = held; held >= max(need, granule) {
+		return true
+	}
+	_ = r.release()
+	return false
+}
+
+// extend maps up to n bytes of the file behind what is mapped, which the section
+// reaches, and returns how many; none if there is no room. Unless they are a
+// multiple of granule they are the last piece, and placeholders cannot be used.
+func (r *reservation) extend(section windows.Handle, n int64) (int64, error) {
 	if r.ended || n > r.length-r.used {
-		return false, nil
+		return 0, nil
 	}
 	var err error
 	if r.placeholders {
 		err = r.replace(section, n)
 	} else {
-		err = r.squeeze(section, n)
+		n, err = r.squeeze(section, n)
 	}
-	if err != nil || r.ended {
-		return false, err
+	if err != nil {
+		return 0, err
 	}
-	r.used += (n + granule - 1) &^ (granule - 1)
-	if !r.placeholders {
-		r.ended = !r.holdRest() || n%granule != 0
-	}
-	return true, nil
+	r.used += wholeGranules(n)
+	return n, nil
 }
+
+func wholeGranules(n int64) int64 { return (n + granule - 1) &^ (granule - 1) }
 
 // replace splits the placeholder and maps the file in its first part.
 func (r *reservation) replace(section windows.Handle, n int64) error {
@@ -114,39 +150,63 @@ func (r *reservation) replace(section windows.Handle, n int64) error {
 	return nil
 }
 
-// squeeze gives up the rest of the reservation and maps the file at its beginning,
-// again and again if somebody is in the way for a moment. For good, that is the
-// end of the reservation.
-func (r *reservation) squeeze(section windows.Handle, n int64) error {
-	at := r.base + uintptr(r.used)
-	for range 10 {
-		if err := windows.VirtualFree(at, 0, windows.MEM_RELEASE); err != nil {
-			return os.NewSyscallError("VirtualFree", err)
+// squeeze gives up the next chunk and maps the file at its beginning, again and
+// again if somebody is in the way for a moment. For good, that is the end of the
+// reservation.
+func (r *reservation) squeeze(section windows.Handle, n int64) (int64, error) {
+	c := r.chunks[0]
+	n = min(n, c.size)
+	for try := range 10 {
+		time.Sleep(time.Duration(try) * time.Millisecond)
+		if err := c.free(); err != nil {
+			return 0, err
 		}
-		r.held = false
 		addr, _, err := procMapViewOfFileEx.Call(uintptr(section), windows.FILE_MAP_READ,
-			uintptr(r.used>>32), uintptr(uint32(r.used)), uintptr(n), at)
+			uintptr(r.used>>32), uintptr(uint32(r.used)), uintptr(n), c.at)
 		if addr != 0 {
-			return nil
+			r.keepBehind(c, n)
+			return n, nil
+		}
+		if !c.hold() {
+			r.chunks, r.ended = r.chunks[1:], true
 		}
 		if err != windows.ERROR_INVALID_ADDRESS {
-			r.ended = !r.holdRest()
-			return os.NewSyscallError("MapViewOfFileEx", err)
+			return 0, os.NewSyscallError("MapViewOfFileEx", err)
 		}
-		if !r.holdRest() {
+		if r.ended {
 			break
 		}
 	}
-	r.ended = true
-	return nil
+	return 0, nil
+}
+
+// keepBehind reserves again what is left of c, of which n bytes are mapped.
+func (r *reservation) keepBehind(c chunk, n int64) {
+	whole := wholeGranules(n)
+	rest := chunk{c.at + uintptr(whole), c.size - whole}
+	switch {
+	case rest.size == 0:
+		r.chunks = r.chunks[1:]
+	case rest.hold():
+		r.chunks[0] = rest
+	default:
+		r.chunks, r.ended = r.chunks[1:], true
+	}
+	if n != whole || len(r.chunks) == 0 {
+		r.ended = true
+	}
 }
 
 // release gives back what is not mapped.
 func (r *reservation) release() error {
-	if !r.held {
-		return nil
+	if r.held {
+		r.held = false
+		return (chunk{at: r.base + uintptr(r.used)}).free()
 	}
-	r.held = false
-	return os.NewSyscallError("VirtualFree",
-		windows.VirtualFree(r.base+uintptr(r.used), 0, windows.MEM_RELEASE))
+	var err error
+	for _, c := range r.chunks {
+		err = errors.CombineErrors(err, c.free())
+	}
+	r.chunks = nil
+	return err
 }

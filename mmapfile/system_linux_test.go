@@ -95,6 +95,28 @@ func TestFullDiskIsAnErrorWhenTheFileGrows(t *testing.T) {
 	}
 }
 
+// A copy of a lock file may have holes where zeros were.
+func TestAreaHasSpaceOnTheDisk(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "area")
+	o := mmapfile.AreaOptions{Size: 256 << 10, Members: 16}
+	for range 2 {
+		a, err := mmapfile.OpenArea(background, path, &o, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil || st.Size < int64(o.Size) || st.Blocks*512 < st.Size {
+			t.Errorf("%d bytes, %d blocks, %v", st.Size, st.Blocks, err)
+		}
+		if err := a.Close(nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.CombineErrors(os.Truncate(path, 4096), os.Truncate(path, st.Size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestReservationFitsTheLimitsOfTheProcess(t *testing.T) {
 	if math.MaxInt == math.MaxInt32 {
 		t.Skip("the address space is the limit")

@@ -93,6 +93,16 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 	return nil
 }
 
+// flush brings the content of the file to the disk, whoever has stored it, and of
+// the metadata what is needed to read it.
+func (v *fileView) flush(f *os.File) error {
+	err := ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
+	if err != nil {
+		return asNoSpace(&fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err})
+	}
+	return nil
+}
+
 // unwritten returns what is left of bufs when the first n bytes are done.
 func unwritten(bufs [][]byte, n int) [][]byte {
 	for len(bufs) > 0 && n >= len(bufs[0]) {

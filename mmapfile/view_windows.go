@@ -35,6 +35,7 @@ type fileView struct {
 	writable struct {
 		sync.Mutex
 		windows map[int64][]byte // by offset / storeWindow
+		stored  spans            // what may not have reached the file system
 	}
 	cut struct {
 		sync.Mutex
@@ -76,25 +77,28 @@ func (v *fileView) cover(f *os.File, size int64) (int64, error) {
 	if reach <= v.shown.size || room.ended {
 		return min(size, v.shown.size), nil
 	}
-	n := reach - room.used
-	section, err := createSection(f, windows.PAGE_READONLY, room.used+n)
+	section, err := createSection(f, windows.PAGE_READONLY, reach)
 	if err != nil {
 		return v.shown.size, err
 	}
-	begin := room.base + uintptr(room.used)
-	mapped, err := room.extend(section, n)
-	if err = errors.CombineErrors(err, closeHandle(section)); mapped {
+	for err == nil && v.shown.size < reach {
+		begin := room.base + uintptr(room.used)
+		var n int64
+		if n, err = room.extend(section, reach-room.used); n == 0 {
+			break
+		}
 		v.shown.pieces = append(v.shown.pieces, begin)
 		v.shown.size += n
 	}
+	err = errors.CombineErrors(err, closeHandle(section))
 	if err != nil {
 		err = &fs.PathError{Op: "map", Path: f.Name(), Err: err}
 	}
 	return min(size, v.shown.size), err
 }
 
-// store copies into the writable windows. Then it pushes the bytes on to the file
-// system: only there does a flush by another process find them.
+// store copies into the writable windows. There only flush finds the bytes: for the
+// file system, they are in the memory of this process.
 func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 	v.keep()
 	v.writable.Lock()
@@ -109,10 +113,8 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 			return err
 		}
 		to := window[off%storeWindow : min(int64(len(window)), off%storeWindow+end-off)]
+		v.writable.stored = v.writable.stored.add(span{off, off + int64(len(to))})
 		n, rest, err := copyOut(to, bufs)
-		if err == nil {
-			err = windows.FlushViewOfFile(addressOf(to), uintptr(n))
-		}
 		if err != nil {
 			return errors.Wrapf(asNoSpace(&fs.PathError{Op: "store", Path: f.Name(), Err: err}),
 				"[%d, %d)", begin, end)
@@ -131,8 +133,14 @@ func (v *fileView) window(f *os.File, off, end int64) ([]byte, error) {
 	if min(end, begin+storeWindow) <= begin+int64(len(window)) {
 		return window, nil
 	}
-	if err := v.closeWindows(func(j int64) bool { return j == i || len(v.writable.windows) >= windowsMost }); err != nil {
-		return nil, err
+	full := len(v.writable.windows) >= windowsMost
+	if window != nil || full {
+		if err := v.push(f); err != nil {
+			return nil, err
+		}
+		if err := v.closeWindows(func(j int64) bool { return j == i || full }); err != nil {
+			return nil, err
+		}
 	}
 	info, err := f.Stat()
 	if err != nil {
@@ -152,6 +160,37 @@ func (v *fileView) window(f *os.File, off, end int64) ([]byte, error) {
 	window = memoryAt(addr, limit-begin)
 	v.writable.windows[i] = window
 	return window, closeHandle(section)
+}
+
+// flush brings what was stored here to the disk.
+func (v *fileView) flush(f *os.File) error {
+	v.writable.Lock()
+	err := v.push(f)
+	v.writable.Unlock()
+	if err != nil {
+		return err
+	}
+	return flushAll(f)
+}
+
+// push hands what was stored over to the file system. Requires that writable is
+// locked.
+func (v *fileView) push(f *os.File) error {
+	for _, s := range v.writable.stored {
+		for i := s.begin / storeWindow; i*storeWindow < s.end; i++ {
+			// Where spans have become one there may be no window.
+			window := v.writable.windows[i]
+			from, to := max(s.begin-i*storeWindow, 0), min(s.end-i*storeWindow, int64(len(window)))
+			if from >= to {
+				continue
+			}
+			if err := windows.FlushViewOfFile(addressOf(window[from:to]), uintptr(to-from)); err != nil {
+				return asNoSpace(&fs.PathError{Op: "FlushViewOfFile", Path: f.Name(), Err: err})
+			}
+		}
+	}
+	v.writable.stored = v.writable.stored[:0]
+	return nil
 }
 
 func (v *fileView) closeWindows(which func(i int64) bool) error {
