@@ -50,6 +50,10 @@ func (c *checker) tree(root Root) error {
 	return nil
 }
 
+var zeros [MaxPageSize]byte
+
+func allZero(b []byte) bool { return bytes.Equal(b, zeros[:len(b)]) }
+
 // bounds are those of a page: lower <= key < upper; nil is none.
 type bounds struct{ lower, upper []byte }
 
@@ -90,12 +94,12 @@ func checkCells(p page) error {
 		if c.from < end {
 			return corrupt(p.ref(), "cells overlap at %d", c.from)
 		}
-		if len(bytes.Trim(p[end:c.from], "\x00")) > 0 {
+		if !allZero(p[end:c.from]) {
 			return corrupt(p.ref(), "bytes between cells at %d are not zero", end)
 		}
 		end = c.to
 	}
-	if len(bytes.Trim(p[end:], "\x00")) > 0 {
+	if !allZero(p[end:]) {
 		return corrupt(p.ref(), "bytes behind the cells at %d are not zero", end)
 	}
 	return nil

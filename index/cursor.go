@@ -1,5 +1,7 @@
 package index
 
+import "bytes"
+
 // Cursor walks the entries of a tree in key order, either way. It may not be used
 // by several goroutines at once.
 //
@@ -124,14 +126,25 @@ func (c *Cursor) advance(way direction) {
 
 // settle moves on until the position is an entry of a leaf: up from a page that
 // it has left, down from a branch. It reports whether there is such an entry.
+//
+// Each leaf goes on where the one before ended. Otherwise a damaged tree, whose
+// branches share children, could be walked for ever.
 func (c *Cursor) settle(way direction) bool {
+	var left page // the leaf that was left
 	for c.depth > 0 {
 		s := &c.path[c.depth-1]
 		switch {
 		case uint(s.i) >= uint(s.count()): // also below 0
+			if s.kind() == TypeLeaf {
+				left = s.page
+			}
 			c.depth--
 			c.advance(way)
 		case s.kind() == TypeLeaf:
+			if left != nil && !way.follows(left, s.page) {
+				c.err, c.depth = corrupt(s.ref(), "keys are not behind those of page %d", left.id()), 0
+				return false
+			}
 			if c.tree != nil {
 				c.key = append(c.key[:0], s.leafKey(s.i)...)
 			}
@@ -151,6 +164,14 @@ func (way direction) start(p page) int {
 		return p.count() - 1
 	}
 	return 0
+}
+
+// follows reports whether the keys of leaf p lie behind those of leaf before.
+func (way direction) follows(before, p page) bool {
+	if way == backward {
+		before, p = p, before
+	}
+	return bytes.Compare(before.leafKey(before.count()-1), p.leafKey(0)) < 0
 }
 
 func (c *Cursor) visit(r Ref, level int) (page, bool) {

@@ -38,7 +38,11 @@ func (t *Tree) retireValue(leaf page, i int) error {
 		return nil
 	}
 	o := decodeOverflow(v)
-	return t.pager.Retire(o.Ref, int(o.pages(t.snap.PageShift)))
+	n, err := t.snap.run(o)
+	if err != nil {
+		return err
+	}
+	return t.pager.Retire(o.Ref, int(n))
 }
 
 // rebalance gives the page at depth d, which has lost an entry, its due of
@@ -88,9 +92,15 @@ func (t *Tree) shrink() error {
 }
 
 // tooEmpty reports whether less than a third of p is used. What a merge or an
-// exchange with a neighbour leaves behind is nearly always fuller by half a page
-// or more, so that the next ones are many changes away.
+// exchange with a neighbour leaves behind is nearly always fuller by a sixth or
+// more, so that the next one is many changes away.
+//
+// To count costs a look at each cell. Where the cells are many, and one is little,
+// the page is asked at every eighth loss only.
 func (p page) tooEmpty() bool {
+	if n := p.count(); n > 64 && n%8 != 0 {
+		return false
+	}
 	n := (len(p) - HeaderSize) / 3
 	for i := range p.count() {
 		if n -= slotSize + len(p.cell(i)); n <= 0 {

@@ -28,6 +28,7 @@ func TestFormatDocumentSaysWhatTheCodeDoes(t *testing.T) {
 		"Overflow reference": {
 			f("page", offOverflowPage, 8), f("txid", offOverflowTxID, 8), f("length", offOverflowLength, 8),
 		},
+		"Overflow header": {f("length", offRunLength, 4)},
 		"Root record": {
 			f("page", offRootPage, 8), f("txid", offRootTxID, 8),
 			f("entries", offRootEntries, 8), f("sequence", offRootSequence, 8),

@@ -3,8 +3,6 @@ package index
 import (
 	"slices"
 	"sort"
-
-	"github.com/sharekv/sharekv/internal/invariant"
 )
 
 // pair is two neighbours under one parent, seen as one sequence of entries, and
@@ -23,9 +21,9 @@ type pair struct {
 }
 
 // join merges the page at depth d, which is too empty, with a neighbour, or
-// moves entries from one to the other if they do not fit one page. It does
-// neither where that would leave things no better. It reports whether there is
-// one page less. The parent has several children.
+// moves entries from one to the other if they do not fit one page, or leaves both
+// alone if that would not help. It reports whether there is one page less.
+// Requires that the parent has several children.
 func (t *Tree) join(d int, key []byte) (merged bool, err error) {
 	p, err := t.pair(d, key)
 	if err != nil {
@@ -35,8 +33,11 @@ func (t *Tree) join(d int, key []byte) (merged bool, err error) {
 	if p.size(0, p.count(), prefix) <= p.space() {
 		return true, t.merge(d, p, prefix)
 	}
-	k := p.middle()
-	if k == p.left.count() || p.larger(k) > p.space() {
+	k, ok := p.middle()
+	if !ok {
+		return false, corrupt(p.left.ref(), "does not fit two pages with its neighbour")
+	}
+	if k == p.left.count() {
 		return false, nil
 	}
 	return false, t.share(d, p, k)
@@ -220,23 +221,27 @@ func (p *pair) larger(k int) int { return max(p.sizes(k)) }
 
 // middle returns how many entries the left page has if the larger of the two is
 // as small as can be. Of branches both have two children at least: an only child
-// has no neighbour. Requires that the entries do not fit one page.
+// has no neighbour. Of entries that do not fit one page there are enough for
+// that, and there is always a way, the present one or one beside it, unless
+// separators are longer than keys may be.
 //
 // With k the size of the left page grows and that of the right one falls: what a
 // prefix loses by wider bounds can only add to that.
-func (p *pair) middle() int {
+func (p *pair) middle() (k int, ok bool) {
 	least := 1
 	if !p.isLeaf() {
 		least = 2
 	}
 	most := p.count() - least
-	invariant.Assert(least <= most, "I8: %d entries do not fit a page", p.count())
-	k := least + sort.Search(most-least, func(i int) bool {
+	if most < least {
+		return 0, false
+	}
+	k = least + sort.Search(most-least, func(i int) bool {
 		left, right := p.sizes(least + i)
 		return left >= right
 	})
 	if k > least && p.larger(k-1) <= p.larger(k) {
 		k--
 	}
-	return k
+	return k, p.larger(k) <= p.space()
 }

@@ -16,6 +16,10 @@ const (
 	overflowRefSize   = 24
 )
 
+// Overflow header, FORMAT.md "Overflow header": what a run has in the page header
+// instead of count, prefix and cells.
+const offRunLength = 28
+
 // MaxValue is the length of the longest value in bytes.
 const MaxValue = math.MaxInt32
 
@@ -49,26 +53,39 @@ func (o overflow) pages(shift uint8) uint64 {
 	return (HeaderSize + o.length + 1<<shift - 1) >> shift
 }
 
+// run returns how many pages the run has that o refers to. That it lies in the
+// snapshot is checked.
+func (s *Snapshot) run(o overflow) (n uint64, err error) {
+	if o.length > MaxValue {
+		return 0, corrupt(o.Ref, "value of %d bytes", o.length)
+	}
+	n = o.pages(s.PageShift)
+	if !s.has(o.Ref, n) {
+		return 0, corrupt(o.Ref, "run of %d pages is outside the snapshot of %d pages at txid %v",
+			n, s.pages(), s.TxID)
+	}
+	return n, nil
+}
+
 // overflow returns the value that o refers to.
 func (s *Snapshot) overflow(o overflow) ([]byte, error) {
-	if o.length > MaxValue {
-		return nil, corrupt(o.Ref, "value of %d bytes", o.length)
-	}
-	n := o.pages(s.PageShift)
-	if !s.has(o.Ref, n) {
-		return nil, corrupt(o.Ref, "run of %d pages is outside the snapshot of %d pages at txid %v",
-			n, s.pages(), s.TxID)
+	if _, err := s.run(o); err != nil {
+		return nil, err
 	}
 	off := int(o.Page) << s.PageShift
 	end := off + HeaderSize + int(o.length)
 	run := s.Memory[off:end:end]
-	if p := page(run); p.ref() != o.Ref {
+	p := page(run)
+	if p.ref() != o.Ref {
 		return nil, corrupt(o.Ref, "holds page %d (txid %v)", p.id(), p.txid())
 	}
+	if t := p.kind(); t != TypeOverflow {
+		return nil, corrupt(o.Ref, "is no overflow run but %v", t)
+	}
+	if n := uint64(binary.LittleEndian.Uint32(p[offRunLength:])); n != o.length {
+		return nil, corrupt(o.Ref, "value has %d bytes instead of %d", n, o.length)
+	}
 	if s.Verified == nil || !s.Verified.has(o.Page) {
-		if t := page(run).kind(); t != TypeOverflow {
-			return nil, corrupt(o.Ref, "is no overflow run but %v", t)
-		}
 		if !Sealed(run) {
 			return nil, corrupt(o.Ref, "checksum of the run differs")
 		}
@@ -91,6 +108,7 @@ func (t *Tree) putOverflow(value []byte) (overflow, error) {
 	o.Ref = Ref{first, t.snap.TxID}
 	head := make([]byte, HeaderSize)
 	PutHeader(head, o.Ref, TypeOverflow)
+	binary.LittleEndian.PutUint32(head[offRunLength:], uint32(o.length))
 	h := xxh3.New()
 	h.Write(head[offPage:])
 	h.Write(value)

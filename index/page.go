@@ -19,6 +19,12 @@ type TxID uint64
 
 const txCounterBits = 40
 
+// The greatest parts of a TxID.
+const (
+	MaxEpoch   = 1<<(64-txCounterBits) - 1
+	MaxCounter = 1<<txCounterBits - 1
+)
+
 // MakeTxID returns the number of the given transaction of an epoch.
 func MakeTxID(epoch uint32, counter uint64) TxID {
 	return TxID(uint64(epoch)<<txCounterBits | counter)
@@ -28,7 +34,7 @@ func MakeTxID(epoch uint32, counter uint64) TxID {
 func (id TxID) Epoch() uint32 { return uint32(id >> txCounterBits) }
 
 // Counter returns the part of id that grows with every transaction.
-func (id TxID) Counter() uint64 { return uint64(id) & (1<<txCounterBits - 1) }
+func (id TxID) Counter() uint64 { return uint64(id) & MaxCounter }
 
 // String returns "epoch.counter".
 func (id TxID) String() string { return fmt.Sprintf("%d.%d", id.Epoch(), id.Counter()) }

@@ -1,6 +1,8 @@
 package index
 
 import (
+	"encoding/binary"
+
 	"github.com/sharekv/sharekv/internal/invariant"
 )
 
@@ -66,6 +68,9 @@ func (s *Snapshot) visit(r Ref) (page, error) {
 	if p.ref() != r {
 		return nil, corrupt(r, "holds page %d (txid %v)", p.id(), p.txid())
 	}
+	if t := p.kind(); t != TypeLeaf && t != TypeBranch {
+		return nil, corrupt(r, "is no tree page but %v", t)
+	}
 	if s.Verified == nil || !s.Verified.has(r.Page) {
 		if err := p.verify(); err != nil {
 			return nil, err
@@ -78,14 +83,11 @@ func (s *Snapshot) visit(r Ref) (page, error) {
 }
 
 // verify checks what every later visit takes for granted: the checksum, and that
-// no slot leads out of the page.
+// each cell lies in the page and shares no byte with another.
 func (p page) verify() error {
 	r := p.ref()
 	if !Sealed(p) {
 		return corrupt(r, "checksum differs")
-	}
-	if t := p.kind(); t != TypeLeaf && t != TypeBranch {
-		return corrupt(r, "is no tree page but %v", t)
 	}
 	if (p.kind() == TypeLeaf) != (p.level() == 0) || p.level() > maxLevel {
 		return corrupt(r, "%v at level %d", p.kind(), p.level())
@@ -94,34 +96,65 @@ func (p page) verify() error {
 	if n == 0 || HeaderSize+n*slotSize > low || low > len(p) {
 		return corrupt(r, "%d entries with cells from %d", n, low)
 	}
-	keyAt := p.keyOffset()
+	var taken byteSet
 	for i := range n {
-		s := p.slot(i)
-		if s.off() < low || s.off()+keyAt+s.keyLen() > len(p) {
-			return corrupt(r, "cell %d leads out of the page", i)
+		size, err := p.verifyCell(i, low)
+		if err != nil {
+			return err
 		}
-		if p.kind() == TypeBranch {
-			if (i == 0) != (s.keyLen() == 0) {
-				return corrupt(r, "separator %d has %d bytes", i, s.keyLen())
-			}
-			continue
-		}
-		if s.keyLen() == 0 || s.keyLen() < p.prefix() {
-			return corrupt(r, "key %d is shorter than the prefix of %d bytes", i, p.prefix())
-		}
-		value, kind := 0, Kind(p[s.off()+offLeafKind])
-		value = int(p[s.off()+offLeafLen]) | int(p[s.off()+offLeafLen+1])<<8
-		if s.off()+keyAt+s.keyLen()+value > len(p) {
-			return corrupt(r, "value %d leads out of the page", i)
-		}
-		if !kind.fits(value) {
-			return corrupt(r, "entry %d of kind %d has %d bytes", i, kind, value)
-		}
-		if p[s.off()+offLeafFlags] != 0 {
-			return corrupt(r, "entry %d has flags that this version does not know", i)
+		if off := p.slot(i).off(); !taken.add(off, off+size) {
+			return corrupt(r, "cell %d overlaps another", i)
 		}
 	}
 	return nil
+}
+
+// verifyCell checks the cell of entry i, which must not begin below low, and
+// returns its size.
+func (p page) verifyCell(i, low int) (size int, err error) {
+	s := p.slot(i)
+	size = p.keyOffset() + s.keyLen()
+	if s.off() < low || s.off()+size > len(p) {
+		return 0, corrupt(p.ref(), "cell %d leads out of the page", i)
+	}
+	if p.kind() == TypeBranch {
+		if (i == 0) != (s.keyLen() == 0) {
+			return 0, corrupt(p.ref(), "separator %d has %d bytes", i, s.keyLen())
+		}
+		return size, nil
+	}
+	if s.keyLen() == 0 || s.keyLen() < p.prefix() {
+		return 0, corrupt(p.ref(), "key %d is shorter than the prefix of %d bytes", i, p.prefix())
+	}
+	value := int(binary.LittleEndian.Uint16(p[s.off()+offLeafLen:]))
+	size += value
+	if s.off()+size > len(p) {
+		return 0, corrupt(p.ref(), "value %d leads out of the page", i)
+	}
+	if kind := Kind(p[s.off()+offLeafKind]); !kind.fits(value) {
+		return 0, corrupt(p.ref(), "entry %d of kind %d has %d bytes", i, kind, value)
+	}
+	if p[s.off()+offLeafFlags] != 0 {
+		return 0, corrupt(p.ref(), "entry %d has flags that this version does not know", i)
+	}
+	return size, nil
+}
+
+// byteSet is a set of offsets in a page.
+type byteSet [MaxPageSize / 64]uint64
+
+// add puts [from, to) in the set, and reports whether none of it was there.
+func (b *byteSet) add(from, to int) bool {
+	for from < to {
+		end := min(to, (from|63)+1)
+		mask := ^uint64(0) >> (64 - (end - from)) << (from & 63)
+		if b[from/64]&mask != 0 {
+			return false
+		}
+		b[from/64] |= mask
+		from = end
+	}
+	return true
 }
 
 // fits reports whether a leaf cell of kind k can have a value of n bytes.

@@ -9,6 +9,9 @@ func (t *Tree) split(d int, key []byte, e entry) error {
 	s := t.path[d]
 	t.checkOwned(s.page)
 	lower, upper := t.bound(d, key, false), t.bound(d, key, true)
+	if err := checkPart(s.page, bounds{lower, upper}); err != nil {
+		return err
+	}
 	old := t.keep(s.page)
 	all := merged{old, s.i, e}
 	k := all.splitPoint(upper == nil && s.i == old.count())
@@ -47,6 +50,9 @@ func (t *Tree) insertChild(d int, sep []byte, child Ref) error {
 		return nil
 	}
 	parent := &t.path[d-1]
+	if parent.prefix() > len(sep) {
+		return corrupt(parent.ref(), "prefix of %d bytes is longer than a separator", parent.prefix())
+	}
 	parent.i++
 	return t.insert(d-1, sep, branchEntry(sep[parent.prefix():], child))
 }
