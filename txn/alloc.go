@@ -10,11 +10,10 @@ import (
 // How much of the free-space tree a transaction looks at in one go, so that the
 // cost of a small one does not depend on how much there is.
 const (
-	listsAtStart  = 4    // lists of retired pages, before the first change
-	listsAtOnce   = 8    // and whenever pages are needed
-	extentsFirst  = 4    // free extents taken in hand; twice as many each time
-	extentsMost   = 256  // up to this
-	extentsForRun = 1024 // free extents looked at for a run of several pages
+	listsAtStart = 4   // lists of retired pages, before the first change
+	listsAtOnce  = 8   // and whenever pages are needed
+	extentsFirst = 4   // free extents taken in hand; twice as many each time
+	extentsMost  = 256 // up to this
 )
 
 // allocator hands out the pages of one write transaction and takes back those
@@ -129,13 +128,13 @@ func (a *allocator) alloc(n uint64) (index.PageID, error) {
 
 // retire takes back the n pages from r on. What this transaction has made itself
 // nobody else knows: it is in hand again, unless the hand is being filed.
-func (a *allocator) retire(r index.Ref, n int) {
+func (a *allocator) retire(r index.Ref, n int) error {
 	e := extent{r.Page, uint64(n)}
 	if r.TxID == a.snap.TxID && !a.filing {
-		a.hand.add(e)
-		return
+		return a.hand.add(e)
 	}
 	a.retired = append(a.retired, retired{e, r.TxID})
+	return nil
 }
 
 // refill takes more in hand for a run of n pages, and reports whether it did.
@@ -170,10 +169,12 @@ func (a *allocator) sort(lists int) error {
 		if !ok || e.death > a.other {
 			break
 		}
-		a.consume(a.lists[0].Key(), e)
+		if err := a.consume(a.lists[0], e); err != nil {
+			return err
+		}
 		a.lists[0] = next(a.lists[0])
 	}
-	for range lists {
+	for lists > 0 {
 		e, ok, err := a.entry(a.lists[1], keyBlocked)
 		if err != nil {
 			return err
@@ -181,66 +182,74 @@ func (a *allocator) sort(lists int) error {
 		if !ok {
 			break
 		}
-		if a.pins.has(e.reader) {
+		if a.pins.has(e.reader) { // skipped at once, however many lists it has
 			a.lists[1] = a.seek(blockedKey(e.reader+1, 0, 0, 0))
 			continue
 		}
-		a.consume(a.lists[1].Key(), e)
+		if err := a.consume(a.lists[1], e); err != nil {
+			return err
+		}
 		a.lists[1] = next(a.lists[1])
+		lists--
 	}
 	return nil
 }
 
-func (a *allocator) consume(key []byte, e freeEntry) {
-	a.consumed = append(a.consumed, slices.Clone(key))
+// consume takes the pages of the list that c is at.
+func (a *allocator) consume(c *index.Cursor, e freeEntry) error {
+	a.consumed = append(a.consumed, slices.Clone(c.Key()))
 	for _, r := range e.list {
 		if reader, ok := a.pins.youngest(r.birth, e.death); ok {
 			by := blockedBy{reader, e.death}
 			a.blocked[by] = append(a.blocked[by], r)
-		} else {
-			a.hand.add(r.extent)
+		} else if err := a.hand.add(r.extent); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
-// takeExtents takes the next free extents in hand.
-func (a *allocator) takeExtents() (bool, error) {
-	took := false
+// takeExtents takes the next free extents in hand, and reports whether there were
+// any.
+func (a *allocator) takeExtents() (took bool, err error) {
 	for range a.batch {
 		e, ok, err := a.entry(a.extents, keyFree)
 		if !ok {
 			return took, err
 		}
-		took = a.take(e.free) || took
+		if err := a.take(e.free); err != nil {
+			return took, err
+		}
+		took = true
 		a.extents = next(a.extents)
 	}
 	a.batch = min(2*a.batch, extentsMost)
-	return true, nil
+	return took, nil
 }
 
-// takeRun takes a free extent of at least n pages in hand.
+// takeRun takes the smallest free extent of at least n pages in hand, and reports
+// whether there was one.
 func (a *allocator) takeRun(n uint64) (bool, error) {
-	c := a.seek([]byte{keyFree})
-	for range extentsForRun {
-		e, ok, err := a.entry(c, keyFree)
+	c := a.seek(sizeKey(extent{0, n}))
+	for {
+		e, ok, err := a.entry(c, keySize)
 		if !ok {
 			return false, err
 		}
-		if e.free.pages >= n && a.take(e.free) {
-			return true, nil
+		if _, inHand := a.taken[e.free.start]; !inHand {
+			return true, a.take(e.free)
 		}
 		c = next(c)
 	}
-	return false, nil
 }
 
-func (a *allocator) take(e extent) bool {
+// take takes an extent of the tree in hand, unless it is there.
+func (a *allocator) take(e extent) error {
 	if _, ok := a.taken[e.start]; ok {
-		return false
+		return nil
 	}
 	a.taken[e.start] = e.pages
-	a.hand.add(e)
-	return true
+	return a.hand.add(e)
 }
 
 // file writes what is left in hand, and what has been retired, to the free-space
@@ -288,13 +297,17 @@ func (a *allocator) join() error {
 		}
 	})
 	for _, e := range loose {
-		if c := a.tree.Cursor(); c.SeekLast(freeKey(e.start - 1)) {
-			before, ok, err := a.entry(c, keyFree)
-			if err != nil {
+		c := a.tree.Cursor()
+		if !c.SeekLast(freeKey(e.start-1)) && c.Err() == nil {
+			c = nil
+		}
+		before, ok, err := a.entry(c, keyFree)
+		if err != nil {
+			return err
+		}
+		if ok && before.free.end() == e.start {
+			if err := a.take(before.free); err != nil {
 				return err
-			}
-			if ok && before.free.end() == e.start {
-				a.take(before.free)
 			}
 		}
 		after, ok, err := a.entry(a.seek(freeKey(e.end())), keyFree)
@@ -302,7 +315,9 @@ func (a *allocator) join() error {
 			return err
 		}
 		if ok && after.free.start == e.end() {
-			a.take(after.free)
+			if err := a.take(after.free); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -340,18 +355,38 @@ func (a *allocator) fileHand() (changed bool, err error) {
 	}
 	slices.Sort(gone)
 	for _, start := range gone {
-		delete(a.taken, start)
 		if _, err := a.tree.Delete(freeKey(start)); err != nil {
 			return false, err
 		}
+		if err := a.fileBySize(extent{start, a.taken[start]}, extent{}); err != nil {
+			return false, err
+		}
+		delete(a.taken, start)
 	}
 	for _, e := range put {
-		a.taken[e.start] = e.pages
 		if err := a.tree.Put(freeKey(e.start), encodeFree(e)); err != nil {
 			return false, err
 		}
+		if err := a.fileBySize(extent{e.start, a.taken[e.start]}, e); err != nil {
+			return false, err
+		}
+		a.taken[e.start] = e.pages
 	}
 	return len(gone)+len(put) > 0, nil
+}
+
+// fileBySize replaces an extent by another in the order of sizes, which has those of
+// several pages.
+func (a *allocator) fileBySize(old, e extent) error {
+	if old.pages > 1 {
+		if _, err := a.tree.Delete(sizeKey(old)); err != nil {
+			return err
+		}
+	}
+	if e.pages > 1 {
+		return a.tree.Put(sizeKey(e), nil)
+	}
+	return nil
 }
 
 func (a *allocator) fileRetired() error {

@@ -7,59 +7,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/errors"
-
-	"github.com/sharekv/sharekv/mmapfile"
 	"github.com/sharekv/sharekv/txn"
 )
-
-// memory is a storage that flushes nothing.
-type memory struct {
-	bytes []byte
-	size  int64
-}
-
-func (m *memory) View(size int64) ([]byte, error) {
-	if size > m.size {
-		return nil, errors.Wrapf(mmapfile.ErrTruncated, "%d bytes", m.size)
-	}
-	return m.bytes[:size:size], nil
-}
-
-func (m *memory) Store(off int64, bufs [][]byte) error {
-	for _, b := range bufs {
-		off += int64(copy(m.bytes[off:], b))
-	}
-	return nil
-}
-
-func (m *memory) Flush() error { return nil }
-
-func (m *memory) Grow(size int64) error {
-	if size > int64(len(m.bytes)) {
-		return mmapfile.ErrNoSpace
-	}
-	m.size = max(m.size, size)
-	return nil
-}
 
 // twoProcesses opens a new store in memory twice.
 func twoProcesses(b *testing.B, capacity int) [2]process {
 	b.Helper()
-	content, err := txn.Format(4096, [16]byte{1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	m := &memory{bytes: make([]byte, capacity), size: int64(len(content))}
-	copy(m.bytes, content)
-	area := newArea()
+	m, area := newMemory(b, capacity), newArea()
 	var p [2]process
 	for i := range p {
-		p[i].area, err = area.Open(func(a *mmapfile.Area, first bool) error {
-			p[i].store, err = txn.Open(a, first, m, txn.Options{})
-			return err
-		})
-		if err != nil {
+		var err error
+		if p[i], err = openMemory(area, m); err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(p[i].die)
@@ -97,7 +55,7 @@ func BenchmarkOneKeyCommit(b *testing.B) {
 		{"100000 free extents, taking turns", 100_000, 2},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			p := twoProcesses(b, 2<<30)
+			p := twoProcesses(b, 1<<30)
 			key := func(i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)*0x9e3779b97f4a7c15) }
 			value := make([]byte, 100)
 			for from := 0; from < 100_000; from += 1000 {

@@ -22,6 +22,7 @@ type Report struct {
 func (r *Reader) Check(progress func(pages int) error) (Report, error) {
 	c := checker{
 		use:      make([]use, len(r.Snapshot.Memory)>>r.Snapshot.PageShift),
+		runs:     map[extent]bool{},
 		progress: progress,
 	}
 	c.use[0], c.use[1] = reachable, reachable
@@ -37,6 +38,9 @@ func (r *Reader) Check(progress func(pages int) error) (Report, error) {
 	}
 	if err := c.freeSpace(r); err != nil {
 		return Report{}, err
+	}
+	for e := range c.runs {
+		return Report{}, errors.Wrapf(index.ErrCorrupt, "%d free pages from %d are not found by size", e.pages, e.start)
 	}
 	return c.report(values)
 }
@@ -55,6 +59,7 @@ func (u use) String() string { return [...]string{"nothing", "reachable", "free"
 
 type checker struct {
 	use      []use
+	runs     map[extent]bool // free extents of several pages, not yet found by size
 	progress func(pages int) error
 }
 
@@ -77,8 +82,16 @@ func (c *checker) freeSpace(r *Reader) error {
 			return errors.Wrapf(index.ErrCorrupt, "pages retired by txid %v in the snapshot of %v",
 				e.death, r.Snapshot.TxID)
 		}
-		if e.kind == keyFree {
+		switch {
+		case e.kind == keyFree:
+			if e.free.pages > 1 {
+				c.runs[e.free] = true
+			}
 			return c.mark(e.free, free)
+		case e.kind == keySize && !c.runs[e.free]: // they come later
+			return errors.Wrapf(index.ErrCorrupt, "no %d pages from %d are free", e.free.pages, e.free.start)
+		case e.kind == keySize:
+			delete(c.runs, e.free)
 		}
 		for _, x := range e.list {
 			if err := c.mark(x.extent, dead); err != nil {

@@ -112,6 +112,7 @@ func (s *Store) writeMeta(snap snapshot, change func(*meta)) (commit, error) {
 		storeID:        s.storeID,
 		epoch:          uint32(sh.epoch.Load()),
 		fork:           index.TxID(sh.fork.Load()),
+		base:           durable.txid,
 		snapshot:       snap,
 	}
 	if change != nil {
@@ -138,7 +139,9 @@ func (s *Store) flush() error {
 
 func (s *Store) fail(err error) error {
 	s.shared.poison.Store(1)
-	s.log.Error("sharekv: a flush failed; nobody commits until all have reopened the store", "error", err)
+	s.note(func() {
+		s.log.Error("sharekv: a flush failed; nobody commits until all have reopened the store", "error", err)
+	})
 	return flushFailed(err)
 }
 
@@ -170,6 +173,9 @@ func (s *Store) grow(pages index.PageID) error {
 	if errors.Is(err, mmapfile.ErrNoSpace) && size > need {
 		size = need
 		err = s.storage.Grow(size)
+	}
+	if errors.Is(err, mmapfile.ErrFlush) {
+		return s.fail(err)
 	}
 	if err != nil {
 		return err

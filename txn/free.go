@@ -14,10 +14,12 @@ const (
 	keyBlocked = 'b' // and reader, death, filer, part: retired pages that a reader needs
 	keyFree    = 'f' // and page: a free extent
 	keyRetired = 'r' // and death, part: retired pages that nobody has looked at
+	keySize    = 's' // and pages, page: a free extent of several pages, by size
 
 	freeKeySize    = 1 + 8
 	retiredKeySize = 1 + 8 + 4
 	blockedKeySize = 1 + 8 + 8 + 8 + 4
+	sizeKeySize    = 1 + 8 + 8
 	freeSize       = 8
 )
 
@@ -48,6 +50,11 @@ func freeKey(start index.PageID) []byte {
 	return binary.BigEndian.AppendUint64([]byte{keyFree}, uint64(start))
 }
 
+func sizeKey(e extent) []byte {
+	k := binary.BigEndian.AppendUint64([]byte{keySize}, e.pages)
+	return binary.BigEndian.AppendUint64(k, uint64(e.start))
+}
+
 func retiredKey(death index.TxID, part uint32) []byte {
 	k := binary.BigEndian.AppendUint64([]byte{keyRetired}, uint64(death))
 	return binary.BigEndian.AppendUint32(k, part)
@@ -67,7 +74,7 @@ type freeEntry struct {
 	reader index.TxID // keyBlocked
 	death  index.TxID // keyBlocked, keyRetired
 	list   []retired  // keyBlocked, keyRetired
-	free   extent     // keyFree
+	free   extent     // keyFree, keySize
 }
 
 // maxList returns how many retired extents an entry has at most: four entries fit
@@ -97,6 +104,12 @@ func decodeFree(key, value []byte, pages index.PageID) (e freeEntry, err error) 
 	case e.kind == keyFree && len(key) == freeKeySize && len(value) == freeSize:
 		e.free = extent{index.PageID(number(1)), binary.LittleEndian.Uint64(value)}
 		if !e.free.within(pages) {
+			return bad()
+		}
+		return e, nil
+	case e.kind == keySize && len(key) == sizeKeySize && len(value) == 0:
+		e.free = extent{index.PageID(number(9)), number(1)}
+		if !e.free.within(pages) || e.free.pages < 2 {
 			return bad()
 		}
 		return e, nil

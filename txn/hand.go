@@ -3,10 +3,10 @@ package txn
 import (
 	"cmp"
 
+	"github.com/cockroachdb/errors"
 	"github.com/google/btree"
 
 	"github.com/sharekv/sharekv/index"
-	"github.com/sharekv/sharekv/internal/invariant"
 )
 
 // hand holds the free extents that a transaction has in hand, by position, where
@@ -39,13 +39,15 @@ func (h *hand) remove(e extent) {
 	h.pages -= e.pages
 }
 
-// add puts e in hand, in one piece with its neighbours.
-func (h *hand) add(e extent) {
+// add puts e in hand, in one piece with its neighbours. It must not be there: if
+// it is, a page would be handed out twice.
+func (h *hand) add(e extent) error {
 	var before, after extent
 	h.byStart.DescendLessOrEqual(e, func(x extent) bool { before = x; return false })
 	h.byStart.AscendGreaterOrEqual(e, func(x extent) bool { after = x; return false })
-	invariant.Assert(before.pages == 0 || before.end() <= e.start, "I1: %v and %v overlap", before, e)
-	invariant.Assert(after.pages == 0 || e.end() <= after.start, "I1: %v and %v overlap", e, after)
+	if before.pages > 0 && before.end() > e.start || after.pages > 0 && e.end() > after.start {
+		return errors.Wrapf(index.ErrCorrupt, "%d pages from %d are free twice", e.pages, e.start)
+	}
 	if before.pages > 0 && before.end() == e.start {
 		h.remove(before)
 		e = extent{before.start, before.pages + e.pages}
@@ -55,6 +57,7 @@ func (h *hand) add(e extent) {
 		e.pages += after.pages
 	}
 	h.insert(e)
+	return nil
 }
 
 // take takes a run of n pages out of the smallest extent that has it. Single

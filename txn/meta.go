@@ -2,6 +2,7 @@ package txn
 
 import (
 	"encoding/binary"
+	"math"
 
 	"github.com/cockroachdb/errors"
 
@@ -60,6 +61,7 @@ type meta struct {
 	fork           index.TxID
 	next           uint64 // counter of the next txid, only if clean
 	clean          bool
+	base           index.TxID // durable when this was written
 	snapshot
 }
 
@@ -95,7 +97,7 @@ func (m *meta) encode(slot int) []byte {
 	le.PutUint64(b[offFlags:], flags)
 	m.main.Encode(b[offMain:])
 	m.free.Encode(b[offFree:])
-	le.PutUint64(b[offBase:], uint64(m.txid))
+	le.PutUint64(b[offBase:], uint64(m.base))
 	index.Seal(b[:metaSize])
 	return b
 }
@@ -124,10 +126,11 @@ func decodeMeta(b []byte, slot int) (*meta, error) {
 		readCompatible: le.Uint64(b[offReadCompatible:]),
 		sequence:       le.Uint64(b[offSequence:]),
 		storeID:        [16]byte(b[offStoreID:]),
-		epoch:          uint32(le.Uint64(b[offEpoch:])),
+		epoch:          uint32(min(le.Uint64(b[offEpoch:]), math.MaxUint32)),
 		fork:           index.TxID(le.Uint64(b[offFork:])),
 		next:           le.Uint64(b[offNext:]),
 		clean:          flags&flagClean != 0,
+		base:           index.TxID(le.Uint64(b[offBase:])),
 		snapshot: snapshot{
 			txid:  r.TxID,
 			pages: index.PageID(le.Uint64(b[offPages:])),
@@ -142,6 +145,12 @@ func decodeMeta(b []byte, slot int) (*meta, error) {
 		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: page size %d", slot, m.pageSize)
 	case m.pages < index.FirstPage || m.pages > maxPages(m.pageSize):
 		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: %d pages", slot, m.pages)
+	case m.txid == 0 || m.epoch == 0 || m.epoch > index.MaxEpoch || m.txid.Epoch() > m.epoch:
+		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d with txid %v", slot, m.epoch, m.txid)
+	case m.clean && (m.next > index.MaxCounter || m.next <= m.txid.Counter() && m.epoch == m.txid.Epoch() || m.next == 0):
+		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: next txid %d after %v", slot, m.next, m.txid)
+	case m.sequence == 0 || m.sequence == math.MaxUint64:
+		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: sequence %d", slot, m.sequence)
 	case flags&flagDataFlushed == 0 || flags&^(flagClean|flagDataFlushed) != 0:
 		return nil, errors.Wrapf(ErrVersion, "meta page %d has flags %#x", slot, flags)
 	}
@@ -169,46 +178,73 @@ func Recognize(head []byte) bool {
 	return false
 }
 
-// readMeta finds the meta page in force in a store whose first bytes are b: the
-// valid one with the greater sequence. It returns its slot as well, and the
-// greatest epoch of both. A valid page of another version is an error even if the
-// other page could be used: it may be the newer one.
-func readMeta(b []byte) (m *meta, slot int, epoch uint32, err error) {
-	if len(b) < metaSize {
-		return nil, 0, 0, errors.Wrapf(ErrNotStore, "%d bytes", len(b))
+// SizeNeeded returns how many bytes at least the store that begins with head has:
+// up to the high-water mark of the meta page in force, or 0 if none is valid. The
+// store may be in use: then it has been that long at some time.
+func SizeNeeded(head []byte) int64 {
+	m, err := readMetas(head)
+	if err != nil {
+		return 0
 	}
-	m, err = decodeMeta(b, 0)
-	if errors.Is(err, ErrVersion) {
-		return nil, 0, 0, err
+	current := m[m.newest()]
+	return int64(current.pages) * int64(current.pageSize)
+}
+
+// metas are the meta pages of a store by slot; nil where none is valid. There is
+// at least one.
+type metas [2]*meta
+
+// newest returns the slot of the meta page in force: the one with the greater
+// sequence.
+func (m metas) newest() int {
+	if m[0] == nil || m[1] != nil && m[1].sequence > m[0].sequence {
+		return 1
 	}
-	other, otherErr := secondMeta(b, m)
-	if errors.Is(otherErr, ErrVersion) {
-		return nil, 0, 0, otherErr
-	}
-	if m != nil {
-		epoch = m.epoch
-	}
-	if other != nil {
-		epoch = max(epoch, other.epoch)
-		if m == nil || other.sequence > m.sequence {
-			return other, 1, epoch, nil
+	return 0
+}
+
+// epoch returns the greatest epoch.
+func (m metas) epoch() (epoch uint32) {
+	for _, x := range m {
+		if x != nil {
+			epoch = max(epoch, x.epoch)
 		}
 	}
-	return m, 0, epoch, err
+	return epoch
+}
+
+// readMetas returns the valid meta pages of the store whose first bytes are b. A
+// page of another version is an error even if the other page could be used: it may
+// be the newer one.
+func readMetas(b []byte) (m metas, err error) {
+	if len(b) < metaSize {
+		return m, errors.Wrapf(ErrNotStore, "%d bytes", len(b))
+	}
+	m[0], err = decodeMeta(b, 0)
+	if errors.Is(err, ErrVersion) {
+		return m, err
+	}
+	var second error
+	m[1], second = secondMeta(b, m[0])
+	if m[0] == nil && m[1] == nil || errors.Is(second, ErrVersion) {
+		return m, errors.CombineErrors(second, err)
+	}
+	return m, nil
 }
 
 // secondMeta returns the meta page in slot 1, or why there is none. If the first
 // one is damaged, each page size is tried.
 func secondMeta(b []byte, first *meta) (m *meta, err error) {
 	err = ErrNotStore
-	for size := index.MinPageSize; size <= index.MaxPageSize && m == nil; size *= 2 {
+	for size := index.MinPageSize; size <= index.MaxPageSize; size *= 2 {
 		if first != nil && size != first.pageSize || len(b) < size+metaSize {
 			continue
 		}
 		m, err = decodeMeta(b[size:], 1)
-		if errors.Is(err, ErrVersion) {
-			return nil, err
+		if err == nil && m.pageSize == size || errors.Is(err, ErrVersion) {
+			return m, err
 		}
+		m = nil
 	}
-	return m, err
+	return nil, err
 }

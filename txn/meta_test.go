@@ -41,6 +41,7 @@ func example(sequence uint64) *meta {
 		fork:           index.MakeTxID(6, 5),
 		next:           100,
 		clean:          true,
+		base:           index.MakeTxID(7, 98),
 		snapshot: snapshot{
 			txid:  index.MakeTxID(7, 99),
 			pages: 1000,
@@ -81,19 +82,20 @@ func TestNewestValidMetaPageIsInForce(t *testing.T) {
 		{head(1, 2), 1},
 		{head(3, 2), 0},
 	} {
-		if _, slot, _, err := readMeta(c.head); err != nil || slot != c.slot {
-			t.Errorf("slot %d instead of %d, %v", slot, c.slot, err)
+		m, err := readMetas(c.head)
+		if err != nil || m.newest() != c.slot {
+			t.Errorf("slot %d instead of %d, %v", m.newest(), c.slot, err)
 		}
 		// Any damage of one leaves the other.
 		for i := range metaSize {
 			for _, slot := range []int{0, 1} {
 				b := bytes.Clone(c.head)
 				b[slot*8192+i] ^= 1
-				if _, got, _, err := readMeta(b); err != nil || got != 1-slot {
-					t.Fatalf("byte %d of meta page %d is damaged: slot %d, %v", i, slot, got, err)
+				if m, err := readMetas(b); err != nil || m.newest() != 1-slot {
+					t.Fatalf("byte %d of meta page %d is damaged: slot %d, %v", i, slot, m.newest(), err)
 				}
 				b[(1-slot)*8192+100] ^= 1
-				if _, _, _, err := readMeta(b); err == nil {
+				if _, err := readMetas(b); err == nil {
 					t.Fatal("two damaged meta pages are taken")
 				}
 			}
@@ -116,7 +118,7 @@ func TestMetaPageOfANewerVersionIsRefusedEvenIfTheOtherCouldBeUsed(t *testing.T)
 			if slot == 1 {
 				b = append(old.encode(0), newer...)
 			}
-			if _, _, _, err := readMeta(b); !errors.Is(err, ErrVersion) {
+			if _, err := readMetas(b); !errors.Is(err, ErrVersion) {
 				t.Errorf("newer %s in slot %d: %v", name, slot, err)
 			}
 		}

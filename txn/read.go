@@ -15,8 +15,9 @@ type Reader struct {
 	slot  *ownSlot // nil for the floor
 }
 
-// Read begins a read transaction. It takes no lock, makes no system call and
-// never waits. End must follow, unless there is an error.
+// Read begins a read transaction. It never waits for a writer, and as long as this
+// handle has an idle slot it takes no lock and makes no system call. End must
+// follow, unless there is an error.
 //
 // The order matters: the snapshot is in the slot before the record is looked at
 // again. If it is still the current one then, no writer that begins later will
@@ -58,7 +59,7 @@ func (r *Reader) End() {
 		r.store.readers.leaveFloor()
 		return
 	}
-	r.slot.release()
+	r.store.readers.release(r.slot)
 }
 
 func (s *Store) snapshotOf(c *snapshot) (index.Snapshot, error) {

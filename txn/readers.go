@@ -31,6 +31,9 @@ const (
 	MaxReaders = 4096
 )
 
+// idleSlots is how many slots a handle keeps for its next readers.
+const idleSlots = 64
+
 // probeInterval is how often a writer looks whether the owner of a slot that
 // holds pages back is alive.
 const probeInterval = 50 * time.Millisecond
@@ -41,22 +44,25 @@ type readers struct {
 	log  *slog.Logger
 	high *atomic.Uint64 // slots from here on were never claimed
 
-	// own are the slots this handle has claimed. It never gives one back before
-	// it is closed.
+	// own are the slots this handle has claimed. It keeps some when they are idle.
 	own atomic.Pointer[[]*ownSlot]
 
 	mu      sync.Mutex // guards what follows, and changes of own
+	next    int        // where to look for a slot that nobody has
 	floor   *atomic.Uint64
 	floored int // read transactions that share the floor
+
+	reaped time.Time // when claim last looked for slots of the dead
 
 	probed map[int]time.Time // by member; of the writer
 }
 
 // ownSlot is a claimed slot. Readers of this process take turns on it.
 type ownSlot struct {
-	busy atomic.Bool
-	txid *atomic.Uint64
-	_    [40]byte // a cache line for each
+	busy  atomic.Bool
+	txid  *atomic.Uint64
+	owner *atomic.Uint64
+	_     [40]byte // a cache line for each
 }
 
 func newReaders(area *mmapfile.Area, log *slog.Logger) *readers {
@@ -99,39 +105,69 @@ func (r *readers) acquire() *ownSlot {
 
 func (s *ownSlot) take() bool { return !s.busy.Load() && s.busy.CompareAndSwap(false, true) }
 
-func (s *ownSlot) release() {
+// release ends the use of a slot. A handle with many gives it back to all.
+func (r *readers) release(s *ownSlot) {
 	s.txid.Store(0)
+	if len(*r.own.Load()) > idleSlots && r.giveBack(s) {
+		return
+	}
 	s.busy.Store(false)
 }
 
-// claim makes a slot that nobody has this handle's. If there is none it waits for
-// nothing, but looks at all of its own.
-func (r *readers) claim() *ownSlot {
+// giveBack frees a slot for other handles. It stays busy for this one, so that
+// nobody who still sees it takes it.
+func (r *readers) giveBack(s *ownSlot) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	own := *r.own.Load()
-	self := uint64(r.area.Self()) + 1
-	for range 2 {
-		for i := MaxMembers; i < MaxMembers+MaxReaders; i++ {
-			if o := r.owner(i); o.Load() != 0 || !o.CompareAndSwap(0, self) {
-				continue
-			}
-			// The writer looks at slots below the mark only.
-			for h := r.high.Load(); h < uint64(i)+1; h = r.high.Load() {
-				r.high.CompareAndSwap(h, uint64(i)+1)
-			}
-			s := &ownSlot{txid: r.txid(i)}
-			s.busy.Store(true)
-			own = append(slices.Clip(own), s)
-			r.own.Store(&own)
+	i := slices.Index(own, s)
+	if i < 0 || len(own) <= idleSlots {
+		return false
+	}
+	own = slices.Concat(own[:i], own[i+1:])
+	r.own.Store(&own)
+	s.owner.Store(0)
+	return true
+}
+
+// claim makes a slot that nobody has this handle's. If there is none it looks at
+// all of its own, and at last for slots of the dead.
+func (r *readers) claim() *ownSlot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for {
+		if s := r.claimFree(); s != nil {
 			return s
 		}
-		for _, s := range own {
+		for _, s := range *r.own.Load() {
 			if s.take() {
 				return s
 			}
 		}
-		r.reapAll()
+		if !r.reapOwners() {
+			return nil
+		}
+	}
+}
+
+func (r *readers) claimFree() *ownSlot {
+	self := uint64(r.area.Self()) + 1
+	for range MaxReaders {
+		i := MaxMembers + r.next
+		r.next = (r.next + 1) % MaxReaders
+		o := r.owner(i)
+		if o.Load() != 0 || !o.CompareAndSwap(0, self) {
+			continue
+		}
+		// The writer looks at slots below the mark only.
+		for h := r.high.Load(); h < uint64(i)+1; h = r.high.Load() {
+			r.high.CompareAndSwap(h, uint64(i)+1)
+		}
+		s := &ownSlot{txid: r.txid(i), owner: o}
+		s.busy.Store(true)
+		own := append(slices.Clip(*r.own.Load()), s)
+		r.own.Store(&own)
+		return s
 	}
 	return nil
 }
@@ -162,15 +198,15 @@ type pins struct {
 
 // scan returns the snapshots being read. It cleans the slots of dead members if
 // they read anything older than other. Requires the writer mutex, and that the
-// durable record has been loaded before.
-func (r *readers) scan(other index.TxID) pins {
+// durable record has been loaded before. What there is to log it notes.
+func (r *readers) scan(other index.TxID, note func(func())) pins {
 	p := pins{floor: math.MaxUint64}
 	for i := range r.claimed() {
 		txid := index.TxID(r.txid(i).Load())
 		if txid == 0 {
 			continue
 		}
-		if txid < other && r.dead(i) {
+		if txid < other && r.dead(i, note) {
 			continue
 		}
 		if i < MaxMembers {
@@ -185,7 +221,7 @@ func (r *readers) scan(other index.TxID) pins {
 }
 
 // dead reports whether the owner of a slot is dead, and cleans up after it if so.
-func (r *readers) dead(slot int) bool {
+func (r *readers) dead(slot int, note func(func())) bool {
 	member := slot
 	if slot >= MaxMembers {
 		member = int(r.owner(slot).Load()) - 1
@@ -194,7 +230,12 @@ func (r *readers) dead(slot int) bool {
 		return false
 	}
 	r.probed[member] = time.Now()
-	return r.reap(member)
+	info, _ := r.area.Member(member)
+	if !r.reap(member) {
+		return false
+	}
+	note(func() { r.log.Info("sharekv: freed the reader slots of a dead process", "process", info.String()) })
+	return true
 }
 
 // reap cleans the slots of member if it is dead, and reports whether it was.
@@ -207,34 +248,39 @@ func (r *readers) reap(member int) bool {
 		return false
 	}
 	defer release()
-	if r.clean(member) > 0 {
-		info, _ := r.area.Member(member)
-		r.log.Info("sharekv: freed the reader slots of a dead process", "process", info.String())
-	}
+	r.clean(member)
 	return true
 }
 
-func (r *readers) reapAll() {
-	for member := range MaxMembers {
-		r.reap(member)
+// reapOwners cleans up after all owners of slots that are dead, and reports
+// whether there were any.
+func (r *readers) reapOwners() bool {
+	if time.Since(r.reaped) < probeInterval {
+		return false
 	}
+	r.reaped = time.Now()
+	seen := map[int]bool{r.area.Self(): true}
+	reaped := false
+	for i := MaxMembers; i < r.claimed(); i++ {
+		member := int(r.owner(i).Load()) - 1
+		if member >= 0 && member < MaxMembers && !seen[member] {
+			seen[member] = true
+			reaped = r.reap(member) || reaped
+		}
+	}
+	return reaped
 }
 
-// clean frees the slots of member, and returns how many were in use. Requires that
-// no process is this member, or that it is this handle and reads nothing.
-func (r *readers) clean(member int) (used int) {
-	if r.txid(member).Swap(0) != 0 {
-		used++
-	}
+// clean frees the slots of member. Requires that no process is this member, or
+// that it is this handle and reads nothing.
+func (r *readers) clean(member int) {
+	r.txid(member).Store(0)
 	for i := MaxMembers; i < r.claimed(); i++ {
 		if o := r.owner(i); o.Load() == uint64(member)+1 {
-			if r.txid(i).Swap(0) != 0 {
-				used++
-			}
+			r.txid(i).Store(0)
 			o.Store(0)
 		}
 	}
-	return used
 }
 
 // youngest returns the youngest snapshot being read in [birth, death), if there is

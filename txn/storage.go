@@ -15,7 +15,8 @@ type Storage interface {
 	Store(off int64, bufs [][]byte) error
 	// Flush returns once all that was stored before, by this process, is on disk.
 	Flush() error
-	// Grow allocates size bytes in all, so that a full disk is an error here and
-	// not later, and returns once the size itself is on disk.
+	// Grow allocates size bytes in all, so that a full disk is ErrNoSpace of
+	// package mmapfile here and no error later, and returns once the size itself is
+	// on disk. When that fails it is ErrFlush, and never ErrNoSpace.
 	Grow(size int64) error
 }

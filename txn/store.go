@@ -28,6 +28,7 @@ type Store struct {
 	readOnly bool
 	maxSize  int64
 	log      *slog.Logger
+	notes    []func() // what to log once the writer mutex is free; guarded by it
 
 	pageSize       int
 	pageShift      uint8
@@ -112,34 +113,35 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 //
 // Every meta page was written after the pages of its snapshot were on disk, so
 // the newest valid one is good. It may itself be in the page cache only, or a
-// flush of it may have failed: unless the store was closed cleanly, it is stored
-// again and flushed before anybody reads what it says.
+// flush of it may have failed unseen. So nobody relies on it: it is stored again
+// and flushed before anybody reads what it says, unless it is the mark of a clean
+// end, and the other meta page, which is older, says the same. Then that one is
+// taken for the durable one, and the mark is the first to be stored over.
 func (s *Store) recover(id mmapfile.FileID) error {
 	head, err := s.head()
 	if err != nil {
 		return err
 	}
-	m, slot, epoch, err := readMeta(head)
+	metas, err := readMetas(head)
 	if err != nil {
 		return err
 	}
-	next := index.MakeTxID(epoch, m.next-1)
+	slot := metas.newest()
+	m, other := metas[slot], metas[1-slot]
+	next := index.MakeTxID(metas.epoch(), m.next-1)
 	if !m.clean {
-		if s.readOnly {
-			return errors.Wrapf(ErrReadOnly, "the store was not closed")
+		next = index.MakeTxID(metas.epoch()+1, m.txid.Counter())
+		if metas.epoch() == index.MaxEpoch {
+			return errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d", slot, m.epoch)
 		}
-		if epoch == 1<<24-1 {
-			return errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d", slot, epoch)
-		}
-		if err := s.storage.Store(int64(slot*m.pageSize), [][]byte{m.encode(slot)}); err != nil {
-			return err
-		}
-		if err := s.storage.Flush(); err != nil {
-			return flushFailed(err)
-		}
-		next = index.MakeTxID(epoch+1, m.txid.Counter())
+	}
+	if m.clean && other != nil && other.snapshot == m.snapshot {
+		slot = 1 - slot
+	} else if err := s.storeAgain(m, slot); err != nil {
+		return err
+	}
+	if !m.clean {
 		m.fork = m.txid
-		s.log.Warn("sharekv: recovered a store that was not closed", "revision", m.txid)
 	}
 	sh := &s.shared
 	sh.durable.publish(commit{snapshot: m.snapshot, slot: slot, sequence: m.sequence})
@@ -159,6 +161,24 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	return nil
 }
 
+// storeAgain makes a meta page durable that was found. What is stored is what is
+// there: a power cut meanwhile changes nothing.
+func (s *Store) storeAgain(m *meta, slot int) error {
+	if s.readOnly {
+		return errors.Wrapf(ErrReadOnly, "the store was not closed")
+	}
+	if !m.clean {
+		s.log.Warn("sharekv: recovered a store that was not closed", "revision", m.txid)
+	}
+	if err := s.storage.Store(int64(slot*m.pageSize), [][]byte{m.encode(slot)}); err != nil {
+		return err
+	}
+	if err := s.storage.Flush(); err != nil {
+		return flushFailed(err)
+	}
+	return nil
+}
+
 // head returns as much of the store's beginning as has both meta pages, whatever
 // the page size.
 func (s *Store) head() (b []byte, err error) {
@@ -171,14 +191,30 @@ func (s *Store) head() (b []byte, err error) {
 	return nil, errors.Wrapf(err, "not even two meta pages")
 }
 
+// note keeps what to log until the writer mutex is free: nobody waits for a log,
+// and what it calls may use the store. Requires the writer mutex.
+func (s *Store) note(log func()) { s.notes = append(s.notes, log) }
+
+// unlock frees the writer mutex.
+func (s *Store) unlock() {
+	notes := s.notes
+	s.notes = nil
+	s.shared.writer.Unlock()
+	for _, log := range notes {
+		log()
+	}
+}
+
 // Leave gives the reader slots of this handle back. It has no readers any more.
 func (s *Store) Leave() { s.readers.clean(s.readers.area.Self()) }
 
-// Finish marks the store as closed cleanly. Requires the area's gate and that
-// nobody else has the store open.
-func (s *Store) Finish() error {
+// Finish marks the store as closed cleanly, in storage, which is the handle's own
+// or another on the same store that can be written. Requires the area's gate and
+// that nobody else has the store open.
+func (s *Store) Finish(storage Storage) error {
+	s.storage = storage
 	sh := &s.shared
-	if s.readOnly || sh.session.Load() == 0 || sh.poison.Load() != 0 {
+	if sh.session.Load() == 0 || sh.poison.Load() != 0 {
 		return nil
 	}
 	c := sh.durable.load()

@@ -39,19 +39,19 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 		// The dead writer may have stored a meta page that it did not publish. A
 		// new session overwrites it before any page that it refers to.
 		s.shared.session.Store(0)
-		s.log.Warn("sharekv: a writer died; its transaction is gone", "revision", s.shared.durable.load().txid)
+		s.note(func() { s.log.Warn("sharekv: a writer died; its transaction is gone") })
 	} else if err != nil {
 		return nil, err
 	}
 	if s.shared.poison.Load() != 0 {
-		s.shared.writer.Unlock()
+		s.unlock()
 		return nil, ErrFlushFailed
 	}
 	base := s.shared.durable.load()
 	w := &Writer{store: s, base: base}
 	w.Snapshot, err = s.snapshotOf(&w.base.snapshot)
 	if err != nil {
-		s.shared.writer.Unlock()
+		s.unlock()
 		return nil, err
 	}
 	w.Main = index.NewTree(&w.Snapshot, w, w.base.main)
@@ -73,7 +73,7 @@ func (w *Writer) Start() error {
 	w.base = base
 	// After the base, and once for the transaction: a reader that is not seen now
 	// reads this base or a later one, which need nothing that was dead before.
-	pins := w.store.readers.scan(base.other)
+	pins := w.store.readers.scan(base.other, w.store.note)
 	next := w.store.shared.next.Add(1)
 	w.Snapshot.TxID = index.TxID(next)
 	w.Snapshot.Dirty = map[index.PageID][]byte{}
@@ -103,7 +103,7 @@ func (w *Writer) Rollback() {
 	if !w.done {
 		w.done = true
 		w.Snapshot.Dirty = nil
-		w.store.shared.writer.Unlock()
+		w.store.unlock()
 	}
 }
 
@@ -123,6 +123,11 @@ func (w *Writer) AllocRun(n int) (index.PageID, error) {
 	id, err := w.alloc.alloc(uint64(n))
 	if err != nil {
 		return 0, err
+	}
+	for i := range index.PageID(n) {
+		if w.Snapshot.Dirty[id+i] != nil {
+			return 0, errors.Wrapf(index.ErrCorrupt, "page %d is free twice", id+i)
+		}
 	}
 	return id, w.store.checkSize(w.alloc.pages)
 }
@@ -145,6 +150,5 @@ func (w *Writer) Retire(r index.Ref, n int) error {
 	if r.TxID == w.Snapshot.TxID {
 		delete(w.Snapshot.Dirty, r.Page)
 	}
-	w.alloc.retire(r, n)
-	return nil
+	return w.alloc.retire(r, n)
 }

@@ -67,20 +67,31 @@ func (d *Disk) Store(off int64, bufs [][]byte) error {
 }
 
 // Flush implements txn.Storage.
-func (d *Disk) Flush() error {
-	return d.do("flush", func() error {
-		for _, w := range d.pending {
-			copy(d.durable[w.off:], w.data)
+func (d *Disk) Flush() error { return d.flush("flush") }
+
+// flush brings what was stored to the medium. If Op lets it fail, that is lost
+// while everybody goes on seeing it, and the next flush goes well: so systems do.
+func (d *Disk) flush(name string) error {
+	if d.Op != nil {
+		if err := d.Op(name); err != nil {
+			d.pending = nil
+			return errors.Wrapf(mmapfile.ErrFlush, "%v", err)
 		}
-		d.pending = nil
-		return nil
-	})
+	}
+	for _, w := range d.pending {
+		copy(d.durable[w.off:], w.data)
+	}
+	d.pending = nil
+	if d.Done != nil {
+		d.Done(name)
+	}
+	return nil
 }
 
 // Grow implements txn.Storage. New space holds garbage on the medium until it is
 // written and flushed.
 func (d *Disk) Grow(size int64) error {
-	return d.do("grow", func() error {
+	err := d.do("grow", func() error {
 		if size > int64(len(d.live)) {
 			return mmapfile.ErrNoSpace
 		}
@@ -90,6 +101,10 @@ func (d *Disk) Grow(size int64) error {
 		d.size = max(d.size, int(size))
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	return d.flush("flush of growth")
 }
 
 func (d *Disk) do(name string, op func() error) error {
