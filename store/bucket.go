@@ -25,8 +25,8 @@ type Bucket struct {
 // Get returns the value of key, or ErrNotFound.
 func (b *Bucket) Get(key []byte) (value []byte, err error) {
 	tx := b.tx
-	if tx.done.Load() {
-		return nil, ErrTxDone
+	if err := tx.readable(); err != nil {
+		return nil, err
 	}
 	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
 	v, kind, err := tx.snapshot.Get(tx.root(), key)
@@ -34,6 +34,18 @@ func (b *Bucket) Get(key []byte) (value []byte, err error) {
 		return nil, ErrNotFound
 	}
 	return v, err
+}
+
+// readable returns why the transaction cannot be read: it has ended, or a change
+// has failed half-way.
+func (tx *Tx) readable() error {
+	if tx.done.Load() {
+		return ErrTxDone
+	}
+	if tx.writer != nil {
+		return tx.writer.Err()
+	}
+	return nil
 }
 
 func (tx *Tx) root() index.Ref {
@@ -89,11 +101,19 @@ func (tx *Tx) changeable(key []byte) error {
 // change lets fn change the tree. Whatever goes wrong half-way, the transaction
 // cannot be committed any more.
 func (tx *Tx) change(fn func(*index.Tree) error) error {
-	if err := tx.tryChange(fn); err != nil {
-		return tx.writer.Fail(err)
-	}
-	return nil
+	err := errChangePanicked
+	defer func() {
+		if err != nil {
+			tx.writer.Fail(err)
+		}
+	}()
+	err = tx.tryChange(fn)
+	return err
 }
+
+// errChangePanicked is why a transaction cannot be committed after a panic in a
+// change that the application recovered from.
+var errChangePanicked = errors.New("store: a change did not end")
 
 func (tx *Tx) tryChange(fn func(*index.Tree) error) (err error) {
 	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
@@ -135,8 +155,7 @@ type walk struct {
 }
 
 func (w *walk) seek(lo []byte) (ok bool) {
-	if w.tx.done.Load() {
-		w.err = ErrTxDone
+	if w.err = w.tx.readable(); w.err != nil {
 		return false
 	}
 	defer w.tx.db.catch(debug.SetPanicOnFault(true), &w.err)
@@ -149,8 +168,7 @@ func (w *walk) seek(lo []byte) (ok bool) {
 }
 
 func (w *walk) next() (ok bool) {
-	if w.tx.done.Load() {
-		w.err = ErrTxDone
+	if w.err = w.tx.readable(); w.err != nil {
 		return false
 	}
 	defer w.tx.db.catch(debug.SetPanicOnFault(true), &w.err)

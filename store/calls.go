@@ -2,8 +2,13 @@ package store
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
+
+	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/internal/invariant"
 )
 
 // calls counts the calls under way in a handle, so that Close can wait for them.
@@ -63,12 +68,23 @@ func (db *DB) catch(before bool, err *error) {
 	if r == nil {
 		return
 	}
-	fault := db.mapping.Fault(r)
-	if fault == nil {
-		fault = db.area.Fault(r)
-	}
-	if fault == nil {
+	if *err = db.asError(r); *err == nil {
 		panic(r)
 	}
-	*err = fault
+}
+
+// asError returns the error that a recovered panic stands for, or nil if it is one
+// that must go on. A page may be damaged after it was verified; then it can lead
+// out of bounds. Under invariants that is taken for an error of sharekv itself.
+func (db *DB) asError(r any) error {
+	if fault := db.mapping.Fault(r); fault != nil {
+		return fault
+	}
+	if fault := db.area.Fault(r); fault != nil {
+		return fault
+	}
+	if e, ok := r.(runtime.Error); ok && !invariant.Enabled {
+		return errors.Wrapf(ErrCorrupt, "%v", e)
+	}
+	return nil
 }

@@ -27,17 +27,21 @@ const MaxValue = index.MaxValue
 
 const (
 	defaultPageSize = 4096
+	defaultReserve  = 1 << 40 // of package mmapfile at most
 )
 
 // DB is a store that this process has open. Any number of processes may have the
 // same one open. All methods may be used concurrently.
 type DB struct {
 	path        string
+	readOnly    bool
 	lockTimeout time.Duration
 	mapping     *mmapfile.Mapping
 	area        *mmapfile.Area
 	txn         *txn.Store
 	calls       calls
+	life        context.Context // ends when Close begins
+	endLife     context.CancelCauseFunc
 	users       atomic.Int64 // the handle, until it is closed, and what Begin began
 }
 
@@ -52,8 +56,9 @@ func Open(path string, o *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: path, lockTimeout: o.LockTimeout}
+	db := &DB{path: path, readOnly: o.ReadOnly, lockTimeout: o.LockTimeout}
 	db.calls.init()
+	db.life, db.endLife = context.WithCancelCause(context.Background())
 	db.users.Store(1)
 	ctx, cancel := db.bounded(context.Background())
 	defer cancel()
@@ -85,7 +90,7 @@ func locate(path string, o *Options) (string, error) {
 		if o.MustExist || o.ReadOnly {
 			return "", errors.Wrapf(err, "open store")
 		}
-		return filepath.Join(dir, filepath.Base(path)), nil
+		return filepath.Join(dir, filepath.Base(path)), checkFileSystem(dir, o)
 	}
 	if err != nil {
 		return "", errors.Wrapf(err, "open %s", path)
@@ -98,7 +103,22 @@ func locate(path string, o *Options) (string, error) {
 		return "", errors.WithHint(errors.Wrapf(ErrNotStore, "open %s: is no regular file", path),
 			"name the file that holds the store")
 	}
-	return real, recognize(real)
+	if err := recognize(real); err != nil {
+		return "", err
+	}
+	return real, checkFileSystem(real, o)
+}
+
+func checkFileSystem(path string, o *Options) error {
+	name, local, err := mmapfile.FileSystem(path)
+	if err != nil {
+		return errors.Wrapf(err, "open store")
+	}
+	if local || o.AnyFileSystem {
+		return nil
+	}
+	return errors.WithHint(errors.Wrapf(ErrFileSystem, "open %s: %s", path, name),
+		"put the store on a local disk; Options.AnyFileSystem opens it all the same")
 }
 
 // recognize returns an error if the file was never a store.
@@ -120,13 +140,24 @@ func recognize(path string) error {
 		return errors.WithHint(errors.Wrapf(ErrNotStore, "open %s", path),
 			"check the path; nothing was changed")
 	}
+	info, err := f.Stat() // after the read: a store in use only grows
+	if err != nil {
+		return errors.Wrapf(err, "open store")
+	}
+	if need := txn.SizeNeeded(head); info.Size() < need {
+		err := errors.Wrapf(ErrTruncated, "open %s: %d bytes of %d are there", path, info.Size(), need)
+		return withHint(err)
+	}
 	return nil
 }
 
 // join makes this process a user of the store, under the area's gate.
 func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
-	m := &mmapfile.Options{MustExist: true, ReadOnly: o.ReadOnly, Reserve: o.MaxSize}
+	m := &mmapfile.Options{MustExist: true, ReadOnly: o.ReadOnly}
+	if o.MaxSize > defaultReserve {
+		m.Reserve = o.MaxSize
+	}
 	db.mapping, err = mmapfile.Create(db.path, 0, m)
 	if errors.Is(err, fs.ErrNotExist) && !o.MustExist && !o.ReadOnly {
 		if !first {
@@ -138,6 +169,9 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 		db.mapping, err = mmapfile.Create(db.path, 0, m)
 	}
 	if err != nil {
+		return err
+	}
+	if err := db.mapping.Bind(area.Nonce()); err != nil {
 		return err
 	}
 	options := txn.Options{
@@ -208,14 +242,15 @@ func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeoutCause(ctx, db.lockTimeout, ErrBusy)
 }
 
-// Close ends the use of the store by this handle. New calls get ErrClosed. View
-// and Update under way are waited for, so Close must not be called from within
-// one.
+// Close ends the use of the store by this handle. New calls get ErrClosed, and so
+// do those that wait for another write transaction. View and Update under way are
+// waited for, so Close must not be called from within one.
 //
 // Transactions from Begin that have not ended are not waited for. Close then
 // returns an error that says how many there are; they can be used as before, and
 // the last one to end lets go of the store.
 func (db *DB) Close() error {
+	db.endLife(ErrClosed)
 	if !db.calls.close() {
 		return ErrClosed
 	}
@@ -232,12 +267,41 @@ func (db *DB) release() error {
 	if db.users.Add(-1) > 0 {
 		return nil
 	}
+	err := db.leave()
+	unmapped := false
+	err = errors.CombineErrors(err, db.area.Close(func() error {
+		err := db.finish()
+		// Before another area can begin, nothing may be bound to this one.
+		unmapped = true
+		return errors.CombineErrors(err, db.mapping.Close())
+	}))
+	if !unmapped {
+		err = errors.CombineErrors(err, db.mapping.Close())
+	}
+	return errors.Wrapf(err, "close %s", db.path)
+}
+
+func (db *DB) leave() (err error) {
+	defer db.catch(debug.SetPanicOnFault(true), &err)
 	db.txn.Leave()
-	err := db.area.Close(func() (err error) {
-		defer db.catch(debug.SetPanicOnFault(true), &err)
-		return db.txn.Finish()
-	})
-	return errors.Wrapf(errors.CombineErrors(err, db.mapping.Close()), "close %s", db.path)
+	return nil
+}
+
+// finish marks the store as closed cleanly. A handle that is read-only does so too
+// if it may write at all: the last one to write may have been killed.
+func (db *DB) finish() (err error) {
+	defer db.catch(debug.SetPanicOnFault(true), &err)
+	if !db.readOnly {
+		return db.txn.Finish(db.mapping)
+	}
+	m, err := mmapfile.Create(db.path, 0, &mmapfile.Options{MustExist: true})
+	if err != nil {
+		return nil
+	}
+	if m.ID() == db.mapping.ID() {
+		err = db.txn.Finish(m)
+	}
+	return errors.CombineErrors(err, m.Close())
 }
 
 // MaxKey returns the length of the longest key in bytes, which depends on the

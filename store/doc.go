@@ -40,5 +40,7 @@
 // # What it does not do
 //
 // It does not work over network file systems, nor does it share anything between
-// hosts. Space of replaced values is not reused yet.
+// hosts. It does not give space back to the system: what a store no longer needs it
+// reuses, and the file keeps its greatest size. Deleting needs a few pages first, so
+// a store that has reached Options.MaxSize, or the end of the disk, may refuse it.
 package store

@@ -18,6 +18,13 @@ var (
 	// ErrReplaced is returned when the path of a store that other processes have
 	// open now leads to another file than theirs.
 	ErrReplaced = txn.ErrReplaced
+	// ErrSplit is returned when the file is in use through another lock file: one
+	// was deleted, or the file has another name elsewhere. There would be two
+	// writers.
+	ErrSplit = mmapfile.ErrSplit
+	// ErrFileSystem is returned for a file system that is not known to be local and
+	// coherent; see Options.AnyFileSystem.
+	ErrFileSystem = errors.New("store: file system is not known to be local")
 )
 
 // Errors of any call.
@@ -35,7 +42,9 @@ var (
 	// ErrTxManaged is returned by Commit and Rollback inside View and Update, which
 	// end their transaction themselves.
 	ErrTxManaged = errors.New("store: not within View or Update")
-	// ErrTxDone is returned for the use of a transaction that has ended.
+	// ErrTxDone is returned for the use of a transaction that has ended. A read
+	// transaction of View is used again by a later View, so that a use which comes
+	// too late may also go unnoticed; with the build tag invariants it never does.
 	ErrTxDone = txn.ErrTxDone
 	// ErrNotFound is returned, bare, for a key that is not there.
 	ErrNotFound = index.ErrNotFound

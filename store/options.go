@@ -14,6 +14,10 @@ type Options struct {
 	ReadOnly bool
 	// MustExist makes a missing file an error instead of creating a store.
 	MustExist bool
+	// AnyFileSystem opens stores on network file systems and those that are not known,
+	// too. Readers may then see old pages, and two hosts may write at once, unless
+	// this host is the only one to use the file.
+	AnyFileSystem bool
 	// Mode is the permission of every file made; 0 is 0600.
 	Mode fs.FileMode
 	// LockTimeout bounds the wait for another process to end its write
@@ -29,6 +33,7 @@ type Options struct {
 	// power of two from 4096, the default, to 65536. An existing store keeps its own.
 	PageSize int
 	// MaxSize is the size in bytes that the file may grow to through this handle;
-	// 0 is no limit but the address space: 1 TiB on 64-bit Linux.
+	// 0 is no limit but the address space that is reserved: 1 TiB on 64-bit Linux,
+	// 256 GiB on Windows. A greater MaxSize reserves more.
 	MaxSize int64
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ var roles = map[string]func(db *store.DB) error{
 	"follow": follow,
 	"count":  count,
 	"watch":  watchSums,
+	"slow":   slow,
+	"hold":   hold,
 }
 
 func TestMain(m *testing.M) {
@@ -198,57 +201,102 @@ func zeroSum(tx *store.Tx) error {
 	return nil
 }
 
-// Writers are killed at random and replaced; readers look on.
-func TestKilledWritersLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
-	duration := 2 * time.Second
-	if os.Getenv("SHAREKV_TEST") == "ci" {
-		duration = 20 * time.Second
+// storm is how long processes are killed, and how often at least.
+func storm() (duration time.Duration, kills int) {
+	switch {
+	case os.Getenv("SHAREKV_TEST") != "ci":
+		return 2 * time.Second, 5
+	case runtime.GOOS == "windows":
+		return 20 * time.Second, 30
 	}
+	return 60 * time.Second, 200
+}
+
+// crew is processes that are killed and replaced while they work.
+type crew struct {
+	t        *testing.T
+	path     string
+	writers  []*process
+	readers  []*process
+	acked    []uint64      // by writer: the last count that one printed
+	finished []chan uint64 // by writer: the same, when its output has ended
+}
+
+func (c *crew) startWriter(i int) {
+	p := start(c.t, "count", c.path, fmt.Sprint("SHAREKV_NUMBER=", i))
+	finished := make(chan uint64, 1)
+	go func() {
+		var n uint64
+		for p.out.Scan() {
+			n, _ = strconv.ParseUint(p.out.Text(), 10, 64)
+		}
+		finished <- n
+	}()
+	c.writers[i], c.finished[i] = p, finished
+}
+
+func (c *crew) startReader(i int) { c.readers[i] = start(c.t, "watch", c.path) }
+
+func (c *crew) killWriter(i int) {
+	c.writers[i].Process.Kill()
+	c.acked[i] = max(c.acked[i], <-c.finished[i])
+	c.writers[i].Wait()
+}
+
+func (c *crew) killReader(i int) {
+	c.readers[i].Process.Kill()
+	c.readers[i].Wait()
+}
+
+// Writers and readers are killed at random and replaced.
+func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
+	const each = 4
+	duration, least := storm()
 	path := filepath.Join(testdir.New(t), "a.kv")
 	db := teststore.Open(t, path, &store.Options{LockTimeout: 30 * time.Second})
-	readers := []*process{start(t, "watch", path), start(t, "watch", path)}
-
-	type writer struct {
-		*process
-		acked chan uint64 // the last count printed, when the output has ended
+	c := &crew{
+		t: t, path: path,
+		writers: make([]*process, each), readers: make([]*process, each),
+		acked: make([]uint64, each), finished: make([]chan uint64, each),
 	}
-	launch := func(i int) writer {
-		w := writer{start(t, "count", path, fmt.Sprint("SHAREKV_NUMBER=", i)), make(chan uint64, 1)}
-		go func() {
-			var n uint64
-			for w.out.Scan() {
-				n, _ = strconv.ParseUint(w.out.Text(), 10, 64)
-			}
-			w.acked <- n
-		}()
-		return w
+	for i := range each {
+		c.startWriter(i)
+		c.startReader(i)
 	}
-	var writers [3]writer
-	var acked [3]uint64
-	kill := func(i int) {
-		writers[i].Process.Kill()
-		acked[i] = max(acked[i], <-writers[i].acked)
-		writers[i].Wait()
-	}
-	for i := range writers {
-		writers[i] = launch(i)
-	}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
 	kills := 0
-	for end := time.Now().Add(duration); time.Now().Before(end); kills++ {
-		time.Sleep(time.Duration(rand.IntN(100)) * time.Millisecond) // the moment of the kill
-		i := rand.IntN(len(writers))
-		kill(i)
+	var longest time.Duration
+	for end := time.Now().Add(duration); time.Now().Before(end) || kills < least; kills++ {
+		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond) // the moment of the kill
+		i := rng.IntN(each)
+		if rng.IntN(3) == 0 {
+			c.killReader(i)
+			c.startReader(i)
+			continue
+		}
+		c.killWriter(i)
 		// Whoever was killed, the next transaction goes through.
+		begin := time.Now()
 		if err := db.Put([]byte("parent"), fmt.Append(nil, kills)); err != nil {
 			t.Fatalf("after kill %d: %+v", kills, err)
 		}
-		writers[i] = launch(i)
+		longest = max(longest, time.Since(begin))
+		c.startWriter(i)
 	}
-	for i := range writers {
-		kill(i)
+	snapshots := 0
+	for i := range each {
+		c.killWriter(i)
+		c.readers[i].in.Close()
+		n, _ := strconv.Atoi(c.readers[i].line(t))
+		if err := c.readers[i].Wait(); err != nil {
+			t.Errorf("reader %d: %v", i, err)
+		}
+		snapshots += n
 	}
 	err := db.View(func(tx *store.Tx) error {
-		for i, n := range acked {
+		for i, n := range c.acked {
 			if got := load(tx, fmt.Append(nil, "process ", i)); got < n {
 				t.Errorf("writer %d had %d commits acknowledged, the store has %d", i, n, got)
 			}
@@ -258,14 +306,82 @@ func TestKilledWritersLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	snapshots := 0
-	for _, r := range readers {
-		r.in.Close()
-		n, _ := strconv.Atoi(r.line(t))
-		if err := r.Wait(); err != nil || n == 0 {
-			t.Errorf("reader took %d snapshots: %v", n, err)
+	// The dead are noticed when they are in the way; then nothing of them is left.
+	time.Sleep(100 * time.Millisecond) // a dead reader is looked for once in a while only
+	for range 3 {
+		if err := db.Put([]byte("parent"), nil); err != nil {
+			t.Fatal(err)
 		}
-		snapshots += n
 	}
-	t.Logf("%d kills, %d commits acknowledged, %d snapshots", kills, acked, snapshots)
+	handles, err := db.Handles()
+	if err != nil || len(handles) != 1 || len(handles[0].Reading) > 0 || handles[0].Writing {
+		t.Errorf("handles after all have gone: %+v, %v", handles, err)
+	}
+	t.Logf("%d kills, %d commits acknowledged, %d snapshots by the last readers, longest commit after a kill %v",
+		kills, c.acked, snapshots, longest)
+}
+
+func TestReaderInAnotherProcessKeepsItsSnapshot(t *testing.T) {
+	readerKeepsItsSnapshot(t, func(*process) {}, func(*process) {})
+}
+
+// readerKeepsItsSnapshot changes everything, again and again, while a process has
+// read half of a snapshot. before and after are done with that process.
+func readerKeepsItsSnapshot(t *testing.T, before, after func(*process)) {
+	path := filepath.Join(testdir.New(t), "a.kv")
+	db := teststore.Open(t, path, nil)
+	fill := func(round int) {
+		update(t, db, func(tx *store.Tx) error {
+			for i := range 2000 {
+				if err := tx.Put(fmt.Appendf(nil, "%04d", i), fmt.Appendf(nil, "%0100d", round)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	fill(0)
+	p := start(t, "slow", path)
+	if s := p.line(t); s != "half" {
+		t.Fatal(s)
+	}
+	before(p)
+	for round := range 10 {
+		fill(round + 1)
+	}
+	after(p)
+	fmt.Fprintln(p.in)
+	if s := p.line(t); s != "2000 entries, all of round 0" {
+		t.Error(s)
+	}
+}
+
+// slow reads half of its snapshot, waits for a line, and reads the rest.
+func slow(db *store.DB) error {
+	return db.View(func(tx *store.Tx) error {
+		n := 0
+		for k, v := range tx.All() {
+			if n++; n == 1000 {
+				fmt.Println("half")
+				bufio.NewReader(os.Stdin).ReadString('\n')
+			}
+			if i, err := strconv.Atoi(string(v)); err != nil || i != 0 {
+				return errors.Newf("%s = %s", k, v)
+			}
+		}
+		fmt.Printf("%d entries, all of round 0\n", n)
+		return nil
+	})
+}
+
+// hold holds the write transaction until it gets a line.
+func hold(db *store.DB) error {
+	return db.Update(func(tx *store.Tx) error {
+		if err := tx.Put([]byte("held"), []byte("yes")); err != nil {
+			return err
+		}
+		fmt.Println("holding")
+		bufio.NewReader(os.Stdin).ReadString('\n')
+		return nil
+	})
 }

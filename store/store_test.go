@@ -288,18 +288,87 @@ func TestClosedStoreIsRefused(t *testing.T) {
 
 func TestOneFileIsOneStoreWhateverItIsCalled(t *testing.T) {
 	dir := testdir.New(t)
-	db := teststore.Open(t, filepath.Join(dir, "a.kv"), nil)
-	again := teststore.Open(t, filepath.Join(dir, ".", "a.kv"), nil)
-	if err := os.Symlink(filepath.Join(dir, "a.kv"), filepath.Join(dir, "link")); err == nil {
-		again = teststore.Open(t, filepath.Join(dir, "link"), nil)
-	} else if runtime.GOOS == "linux" {
-		t.Fatal(err)
-	}
+	path := filepath.Join(dir, "a.kv")
+	db := teststore.Open(t, path, nil)
 	if err := db.Put([]byte("k"), []byte("v")); err != nil {
 		t.Fatal(err)
 	}
-	if v, err := again.Get([]byte("k")); err != nil || string(v) != "v" {
-		t.Errorf("the second handle sees %q, %v", v, err)
+	if err := os.Mkdir(filepath.Join(dir, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	names := map[string]func(name string) error{
+		"a.kv":                              nil,
+		filepath.Join(dir, "sub/../a.kv"):   nil,
+		filepath.Join(dir, "link"):          func(name string) error { return os.Symlink(path, name) },
+		filepath.Join(dir, "sub/hard link"): func(name string) error { return os.Link(path, name) },
+	}
+	for name, make := range names {
+		if make != nil {
+			if err := make(name); err != nil {
+				t.Logf("%s cannot be made here: %v", name, err)
+				continue
+			}
+		}
+		again, err := store.Open(name, nil)
+		if errors.Is(err, store.ErrSplit) {
+			if strings.HasSuffix(name, "a.kv") {
+				t.Errorf("%s is refused: %v", name, err)
+			}
+			if len(errors.GetAllHints(err)) == 0 {
+				t.Errorf("no hint with %v", err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("open %s: %+v", name, err)
+			continue
+		}
+		if strings.HasSuffix(name, "hard link") {
+			t.Errorf("%s is a second store", name)
+		}
+		if v, err := again.Get([]byte("k")); err != nil || string(v) != "v" {
+			t.Errorf("%s has %q, %v", name, v, err)
+		}
+		if err := again.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestStoreIsRefusedWhenItsLockFileOrItselfWasExchanged(t *testing.T) {
+	dir := testdir.New(t)
+	path := filepath.Join(dir, "a.kv")
+	p := start(t, "follow", path)
+	if s := p.line(t); s != "ready" {
+		t.Fatal(s)
+	}
+	if err := os.Remove(path + "-lock"); err != nil {
+		t.Logf("the system keeps the lock file: %v", err)
+	} else {
+		_, err := store.Open(path, nil)
+		if !errors.Is(err, store.ErrSplit) || len(errors.GetAllHints(err)) == 0 {
+			t.Errorf("open after the lock file was deleted: %v", err)
+		}
+	}
+	p.in.Close()
+	p.Wait()
+
+	p = start(t, "follow", path)
+	if s := p.line(t); s != "ready" {
+		t.Fatal(s)
+	}
+	other := filepath.Join(dir, "b.kv")
+	if err := teststore.Open(t, other, nil).Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(other, path); err != nil {
+		t.Logf("the system keeps the file: %v", err)
+		return
+	}
+	_, err := store.Open(path, nil)
+	if !errors.Is(err, store.ErrReplaced) || len(errors.GetAllHints(err)) == 0 {
+		t.Errorf("open after the file was replaced: %v", err)
 	}
 }
 
@@ -345,7 +414,7 @@ func TestWhatIsNoStoreIsRefusedWithAHint(t *testing.T) {
 		if !errors.Is(err, c.want) || wantHint != (len(errors.GetAllHints(err)) > 0) {
 			t.Errorf("Open(%s) = %v, hints %q", c.path, err, errors.GetAllHints(err))
 		}
-		if _, err := os.Stat(c.path + "-lock"); err == nil && c.want != store.ErrTruncated {
+		if _, err := os.Stat(c.path + "-lock"); err == nil {
 			t.Errorf("Open(%s) left a lock file", c.path)
 		}
 	}

@@ -127,6 +127,9 @@ func (tx *Tx) write(ctx context.Context, db *DB) (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
 	ctx, cancel := db.bounded(ctx)
 	defer cancel()
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	defer context.AfterFunc(db.life, func() { end(ErrClosed) })()
 	tx.writer, err = db.txn.Write(ctx)
 	if err != nil {
 		return err
