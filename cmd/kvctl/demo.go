@@ -7,12 +7,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/sharekv/sharekv/store"
 )
@@ -22,6 +22,8 @@ const (
 	demoReaders = 2
 	demoBatch   = 16              // small, so that readers see many revisions
 	demoMax     = 5 * time.Minute // it takes seconds
+
+	demoKillAfter = 3 // a writer is killed after one of so many parts of the work
 )
 
 var errDemoHangs = errors.Newf("kvctl: the demo has not ended within %v", demoMax)
@@ -30,24 +32,29 @@ var errDemoHangs = errors.Newf("kvctl: the demo has not ended within %v", demoMa
 type demo struct {
 	out, messages io.Writer
 	path          string // of the store
+	db            *store.DB
 	records       []demoRecord
 	crew          crew
-	writers       []*worker
+	writers       []*worker // the one that is killed, too
 	readers       []*worker
+	kill          kill
 	checked       *store.Report
+	fileSize      int64 // at the end
 }
 
 func newDemoCommand() *cobra.Command {
 	var keep bool
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Watch four processes share one store, with proof.",
+		Short: "Watch processes share one store, and one of them die, with proof.",
 		Example: `  kvctl demo
   kvctl demo --keep      # keep the store, to look into it afterwards`,
 		Long: `Two processes write the Unicode character database into a store of their own in
-the directory for temporary files, and two others read all of it all the time. At the
-end stands what each did, and the proof that every snapshot was consistent. If one
-was not, the exit code is 1 and the store is kept.`,
+the directory for temporary files, and two others read all of it all the time. One
+writer is killed in the middle of a transaction, and another goes on in its place. At
+the end stands what each did, and the proof that every snapshot was consistent and
+that nothing is missing that a writer was told is stored. If the proof fails, the exit
+code is 1 and the store is kept.`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			dir, err := os.MkdirTemp("", "kvctl-demo-")
@@ -87,18 +94,14 @@ was not, the exit code is 1 and the store is kept.`,
 // run does everything between making and removing the directory.
 func (d *demo) run(ctx context.Context) (err error) {
 	d.printIntroduction()
-	db, err := store.Open(d.path, &store.Options{})
-	if err != nil {
+	if d.db, err = store.Open(d.path, &store.Options{}); err != nil {
 		return err
 	}
-	defer func() { err = errors.CombineErrors(err, db.Close()) }()
+	defer func() { err = errors.CombineErrors(err, d.db.Close()) }()
 	if err := d.work(ctx); err != nil {
 		return err
 	}
-	if err := proveComplete(db, d.records, demoWriters); err != nil {
-		return err
-	}
-	if d.checked, err = db.Check(ctx); err != nil {
+	if err := d.prove(ctx); err != nil {
 		return err
 	}
 	d.printResult()
@@ -108,83 +111,103 @@ func (d *demo) run(ctx context.Context) (err error) {
 // work runs the processes. The readers read before the first record and after the
 // last one. On return all processes have ended.
 func (d *demo) work(ctx context.Context) (err error) {
-	ctx, kill := context.WithCancel(ctx)
+	ctx, stopAll := context.WithCancel(ctx)
 	d.crew = crew{path: d.path, writers: demoWriters, batch: demoBatch}
 	defer func() {
-		kill()
+		stopAll()
 		for _, w := range d.crew.members {
 			w.wait()
 		}
 	}()
-	if d.writers, err = d.startAll(ctx, "writer", demoWriters); err != nil {
+	if err := d.gather(ctx); err != nil {
 		return err
-	}
-	if d.readers, err = d.startAll(ctx, "reader", demoReaders); err != nil {
-		return err
-	}
-	for _, w := range d.crew.members {
-		<-w.ready
 	}
 	for _, r := range d.readers {
 		r.begin()
-		<-r.started
+		r.until(func(r workReport) bool { return r.Transactions > 0 })
 	}
 	for _, w := range d.writers {
 		w.begin()
 	}
-	d.showProgress()
+	if err := d.write(ctx); err != nil {
+		return err
+	}
 	for _, r := range d.readers {
 		r.stop()
 	}
 	for _, w := range d.crew.members {
 		err = errors.CombineErrors(err, w.wait())
 	}
-	return errors.CombineErrors(err, proveWatched(d.readers))
+	return err
 }
 
-func (d *demo) startAll(ctx context.Context, role string, n int) (all []*worker, err error) {
-	for id := range n {
-		w, err := d.crew.start(ctx, role, id)
+// gather starts the processes and returns when all are ready.
+func (d *demo) gather(ctx context.Context) error {
+	start := func(role string, id int) (*worker, error) {
+		return d.crew.start(ctx, fmt.Sprintf("%s %d", role, id+1), role, id)
+	}
+	for id := range demoWriters {
+		w, err := start("writer", id)
 		if err != nil {
-			return all, err
+			return err
 		}
-		all = append(all, w)
+		d.writers = append(d.writers, w)
 	}
-	return all, nil
+	for id := range demoReaders {
+		r, err := start("reader", id)
+		if err != nil {
+			return err
+		}
+		d.readers = append(d.readers, r)
+	}
+	for _, w := range d.crew.members {
+		w.until(func(workReport) bool { return true })
+	}
+	return nil
 }
 
-// showProgress returns when the last writer has ended. A terminal gets a bar,
-// everything else a few lines.
-func (d *demo) showProgress() {
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		for _, w := range d.writers {
-			w.wait()
-		}
-	}()
-	bar := newProgressBar(d.messages, int64(len(d.records)), decor.CountersNoUnit("%d of %d records"),
-		decor.Any(func(decor.Statistics) string { return fmt.Sprintf(", %d snapshots", d.snapshots()) }))
-	defer bar.end()
-	tick := time.NewTicker(reportEvery)
-	defer tick.Stop()
-	quarter := 0
-	for {
-		select {
-		case <-ended:
-			bar.set(int64(d.written()))
-			return
-		case <-tick.C:
-			bar.set(int64(d.written()))
-			if q := 4 * d.written() / len(d.records); bar == nil && q > quarter {
-				quarter = q
-				fmt.Fprintf(d.messages, "%3d%%  %d records, %d snapshots\n", 25*q, d.written(), d.snapshots())
-			}
-		}
+// write returns when the writers have ended, one of them killed and replaced on
+// the way.
+func (d *demo) write(ctx context.Context) error {
+	p := d.showProgress()
+	defer p.end()
+	p.until(func() bool {
+		return d.written() >= len(d.records)/demoKillAfter || slices.ContainsFunc(d.writers, (*worker).hasEnded)
+	})
+	if err := d.killWriter(ctx); err != nil {
+		return err
 	}
+	p.say("killed %s (pid %d) in the middle of a transaction; %s goes on",
+		d.kill.victim.name, d.kill.victim.pid(), d.kill.heir.name)
+	p.until(func() bool {
+		return !slices.ContainsFunc(d.writers, func(w *worker) bool { return !w.hasEnded() })
+	})
+	return nil
 }
 
-// written returns how many records the writers have added.
+// prove proves what is to be proved when all processes have ended.
+func (d *demo) prove(ctx context.Context) (err error) {
+	if err := proveWatched(d.readers); err != nil {
+		return err
+	}
+	if err := proveComplete(d.db, d.records, demoWriters); err != nil {
+		return err
+	}
+	if d.written() != len(d.records) {
+		return errors.Newf("%d records were acknowledged, but there are %d", d.written(), len(d.records))
+	}
+	if d.checked, err = d.db.Check(ctx); err != nil {
+		return err
+	}
+	file, err := os.Stat(d.path)
+	if err != nil {
+		return err
+	}
+	d.fileSize = file.Size()
+	return nil
+}
+
+// written returns how many records the writers were told are stored.
 func (d *demo) written() (n int) {
 	for _, w := range d.writers {
 		n += w.report().Records

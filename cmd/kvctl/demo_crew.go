@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -25,32 +26,33 @@ type crew struct {
 
 // A worker is one process of the crew.
 type worker struct {
-	name  string
-	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	noise bytes.Buffer // its stderr; read after exited
+	name   string
+	id     int // of its work, from 0, among those of its role
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	noise  bytes.Buffer // its stderr; read after exited
+	killed atomic.Bool  // on purpose
 
-	ready   chan struct{} // closed after the first report, or at the exit
-	started chan struct{} // closed after the first transaction, or at the exit
-	exited  chan struct{} // closed at the exit
-	err     error         // why it failed; read after exited
+	news   chan struct{} // has an element after a report that until has not seen
+	exited chan struct{} // closed at the exit
+	err    error         // why it failed; read after exited
 
 	mu   sync.Mutex
-	last workReport
+	last *workReport // nil before the first
 }
 
 // start adds a process to the crew: this executable again. It waits for begin, and
 // is killed when ctx ends.
-func (c *crew) start(ctx context.Context, role string, id int) (*worker, error) {
+func (c *crew) start(ctx context.Context, name, role string, id int) (*worker, error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	w := &worker{
-		name:    role + " " + strconv.Itoa(id+1),
-		ready:   make(chan struct{}),
-		started: make(chan struct{}),
-		exited:  make(chan struct{}),
+		name:   name,
+		id:     id,
+		news:   make(chan struct{}, 1),
+		exited: make(chan struct{}),
 	}
 	w.cmd = exec.CommandContext(ctx, exe, "demo-worker", "--store", c.path, "--role", role,
 		"--id", strconv.Itoa(id), "--writers", strconv.Itoa(c.writers), "--batch", strconv.Itoa(c.batch))
@@ -74,10 +76,6 @@ func (c *crew) start(ctx context.Context, role string, id int) (*worker, error) 
 // follow takes the reports until the process ends.
 func (w *worker) follow(stdout io.Reader) {
 	defer close(w.exited)
-	ready := sync.OnceFunc(func() { close(w.ready) })
-	started := sync.OnceFunc(func() { close(w.started) })
-	defer ready()
-	defer started()
 	reports := json.NewDecoder(stdout)
 	for {
 		var r workReport
@@ -86,11 +84,11 @@ func (w *worker) follow(stdout io.Reader) {
 			return
 		}
 		w.mu.Lock()
-		w.last = r
+		w.last = &r
 		w.mu.Unlock()
-		ready()
-		if r.Transactions > 0 {
-			started()
+		select {
+		case w.news <- struct{}{}:
+		default:
 		}
 	}
 }
@@ -99,28 +97,62 @@ func (w *worker) follow(stdout io.Reader) {
 // it failed, if it did.
 func (w *worker) ending(readErr error) error {
 	err := w.cmd.Wait()
-	pid := w.cmd.Process.Pid
 	switch {
+	case w.killed.Load():
+		return nil
 	case err != nil:
 		noise := strings.TrimPrefix(strings.TrimSpace(w.noise.String()), "kvctl: ")
-		return errors.Newf("%s (pid %d): %w: %s", w.name, pid, err, noise)
+		return errors.Newf("%s (pid %d): %w: %s", w.name, w.pid(), err, noise)
 	case !errors.Is(readErr, io.EOF):
-		return errors.Wrapf(readErr, "report of %s (pid %d)", w.name, pid)
+		return errors.Wrapf(readErr, "report of %s (pid %d)", w.name, w.pid())
 	case !w.report().Done:
-		return errors.Newf("%s (pid %d) ended without its last report", w.name, pid)
+		return errors.Newf("%s (pid %d) ended without its last report", w.name, w.pid())
 	}
 	return nil
 }
+
+func (w *worker) pid() int { return w.cmd.Process.Pid }
 
 // report returns the newest report.
 func (w *worker) report() workReport {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.last
+	if w.last == nil {
+		return workReport{}
+	}
+	return *w.last
+}
+
+// until waits for a report that satisfies ok. It returns false when the process has
+// ended without one. Only one goroutine may wait at a time.
+func (w *worker) until(ok func(workReport) bool) bool {
+	for {
+		w.mu.Lock()
+		last := w.last
+		w.mu.Unlock()
+		if last != nil && ok(*last) {
+			return true
+		}
+		select {
+		case <-w.news:
+		case <-w.exited:
+			return false
+		}
+	}
 }
 
 // begin lets the process begin. That it has died already is for wait to tell.
-func (w *worker) begin() { w.stdin.Write([]byte{'\n'}) }
+func (w *worker) begin() { w.stdin.Write([]byte{orderBegin}) }
+
+// halt asks a writer to stand still in the middle of its next transaction. A report
+// says that it does.
+func (w *worker) halt() { w.stdin.Write([]byte{orderHalt}) }
+
+// kill kills the process as kill -9 does.
+func (w *worker) kill() error {
+	w.killed.Store(true)
+	return errors.Wrapf(w.cmd.Process.Kill(), "kill %s", w.name)
+}
 
 // stop asks the process to end after one more transaction. It does not wait.
 func (w *worker) stop() { w.stdin.Close() }
@@ -129,4 +161,13 @@ func (w *worker) stop() { w.stdin.Close() }
 func (w *worker) wait() error {
 	<-w.exited
 	return w.err
+}
+
+func (w *worker) hasEnded() bool {
+	select {
+	case <-w.exited:
+		return true
+	default:
+		return false
+	}
 }

@@ -62,34 +62,47 @@ func readCounter(tx *store.Tx, writer int) (int, error) {
 	return n, errors.Wrapf(err, "counter of writer %d", writer+1)
 }
 
-// addBatch adds the next records of a writer and advances its counter in the
-// same transaction. It goes on where the counter stands, so a writer that was
-// killed can be started again. It returns how many it added: none at the end.
-func addBatch(tx *store.Tx, writer int, own []demoRecord, size int) (int, error) {
-	done, err := readCounter(tx, writer)
+// batches are the transactions of one writer.
+type batches struct {
+	writer  int
+	own     []demoRecord // the writer's, in order
+	size    int          // records to a transaction
+	halfway func() error // called before the counter is advanced; nil does nothing
+}
+
+// add adds the next records and advances the counter in the same transaction. It
+// goes on where the counter stands, so a writer that was killed can be started
+// again. It returns how many it added: none at the end.
+func (b *batches) add(tx *store.Tx) (int, error) {
+	done, err := readCounter(tx, b.writer)
 	if err != nil {
 		return 0, err
 	}
-	if done > len(own) {
+	if done > len(b.own) {
 		return 0, errors.Newf("the counter of writer %d says %d, but there are only %d records",
-			writer+1, done, len(own))
+			b.writer+1, done, len(b.own))
 	}
-	batch := own[done:min(done+size, len(own))]
+	batch := b.own[done:min(done+b.size, len(b.own))]
+	if len(batch) == 0 {
+		return 0, nil
+	}
 	for _, r := range batch {
 		if err := tx.Put([]byte(r.key), []byte(r.value)); err != nil {
 			return 0, errors.Wrapf(err, "put %q", r.key)
 		}
 	}
-	if len(batch) == 0 {
-		return 0, nil
+	if b.halfway != nil {
+		if err := b.halfway(); err != nil {
+			return 0, err
+		}
 	}
-	return len(batch), tx.Put(counterKey(writer), strconv.AppendInt(nil, int64(done+len(batch)), 10))
+	return len(batch), tx.Put(counterKey(b.writer), strconv.AppendInt(nil, int64(done+len(batch)), 10))
 }
 
 // takeSnapshot reads everything that tx sees: it counts the records one by one,
 // compares every byte with the data set, and reads the counters.
 func takeSnapshot(tx *store.Tx, records []demoRecord, writers int) (snapshot, error) {
-	s := snapshot{rev: tx.Rev(), records: make([]int, writers), counters: make([]int, writers)}
+	s := snapshot{rev: revision(tx.Rev()), records: make([]int, writers), counters: make([]int, writers)}
 	for w := range writers {
 		n, err := readCounter(tx, w)
 		if err != nil {
@@ -103,10 +116,10 @@ func takeSnapshot(tx *store.Tx, records []demoRecord, writers int) (snapshot, er
 			rest = rest[1:]
 		}
 		if len(rest) == 0 || rest[0].key != string(key) {
-			return s, errors.Newf("revision %d holds the key %q, which nobody wrote", s.rev, key)
+			return s, errors.Newf("revision %v holds the key %q, which nobody wrote", s.rev, key)
 		}
 		if !bytes.Equal(value, []byte(rest[0].value)) {
-			return s, errors.Newf("revision %d: the value of %q is %q, but %q was written",
+			return s, errors.Newf("revision %v: the value of %q is %q, but %q was written",
 				s.rev, key, value, rest[0].value)
 		}
 		s.records[rest[0].writer]++

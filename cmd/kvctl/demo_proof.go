@@ -10,7 +10,7 @@ import (
 
 // A snapshot is what one read transaction of the demo saw.
 type snapshot struct {
-	rev      store.Rev
+	rev      revision
 	records  []int // of each writer, counted one by one
 	counters []int // of each writer, as it says
 }
@@ -34,7 +34,7 @@ type witness struct {
 func (w *witness) see(s snapshot) error {
 	for i := range s.records {
 		if s.records[i] != s.counters[i] {
-			return errors.Newf("revision %d is inconsistent: %d records of writer %d, whose counter says %d",
+			return errors.Newf("revision %v is inconsistent: %d records of writer %d, whose counter says %d",
 				s.rev, s.records[i], i+1, s.counters[i])
 		}
 	}
@@ -54,16 +54,37 @@ func (w *witness) see(s snapshot) error {
 // compare refuses s if it cannot follow the last snapshot.
 func (w *witness) compare(s snapshot) error {
 	if s.rev < w.last.rev {
-		return errors.Newf("revision %d came after revision %d", s.rev, w.last.rev)
+		return errors.Newf("revision %v came after revision %v", s.rev, w.last.rev)
 	}
 	if s.rev == w.last.rev && !slices.Equal(s.records, w.last.records) {
-		return errors.Newf("revision %d had %v records of the writers, and then %v",
+		return errors.Newf("revision %v had %v records of the writers, and then %v",
 			s.rev, w.last.records, s.records)
 	}
 	for i := range s.records {
 		if s.records[i] < w.last.records[i] {
-			return errors.Newf("revision %d holds %d records of writer %d, but revision %d held %d",
+			return errors.Newf("revision %v holds %d records of writer %d, but revision %v held %d",
 				s.rev, s.records[i], i+1, w.last.rev, w.last.records[i])
+		}
+	}
+	return nil
+}
+
+// proveAcknowledged checks s, seen after the death of a writer, which is victim:
+// nothing is missing that was acknowledged before, and nothing is there of the
+// transaction that the victim had not committed.
+func proveAcknowledged(s snapshot, acknowledged []int, victim int) error {
+	var w witness
+	if err := w.see(s); err != nil {
+		return err
+	}
+	for i, n := range acknowledged {
+		if s.records[i] < n {
+			return errors.Newf("%d records of writer %d were acknowledged, but revision %v holds %d",
+				n, i+1, s.rev, s.records[i])
+		}
+		if i == victim && s.records[i] > n {
+			return errors.Newf("writer %d committed %d records, but revision %v holds %d",
+				i+1, n, s.rev, s.records[i])
 		}
 	}
 	return nil

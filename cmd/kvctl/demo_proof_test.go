@@ -8,7 +8,7 @@ import (
 )
 
 func TestWitnessRefusesWhatIsInconsistent(t *testing.T) {
-	snap := func(rev store.Rev, records, counters [2]int) snapshot {
+	snap := func(rev revision, records, counters [2]int) snapshot {
 		return snapshot{rev, records[:], counters[:]}
 	}
 	good := snap(7, [2]int{32, 16}, [2]int{32, 16})
@@ -20,18 +20,38 @@ func TestWitnessRefusesWhatIsInconsistent(t *testing.T) {
 		{"the same again", good, ""},
 		{"a later one", snap(8, [2]int{32, 32}, [2]int{32, 32}), ""},
 		{"a later one with nothing new", snap(9, [2]int{32, 16}, [2]int{32, 16}), ""},
-		{"a record too few", snap(8, [2]int{47, 16}, [2]int{48, 16}), "revision 8 is inconsistent"},
-		{"a record too many", snap(8, [2]int{32, 17}, [2]int{32, 16}), "revision 8 is inconsistent"},
-		{"right only in total", snap(8, [2]int{33, 15}, [2]int{32, 16}), "revision 8 is inconsistent"},
-		{"an older revision", snap(6, [2]int{32, 16}, [2]int{32, 16}), "revision 6 came after"},
-		{"lost records", snap(8, [2]int{16, 32}, [2]int{16, 32}), "but revision 7 held 32"},
-		{"one revision, two contents", snap(7, [2]int{48, 16}, [2]int{48, 16}), "revision 7 had"},
+		{"a record too few", snap(8, [2]int{47, 16}, [2]int{48, 16}), "revision 0.8 is inconsistent"},
+		{"a record too many", snap(8, [2]int{32, 17}, [2]int{32, 16}), "revision 0.8 is inconsistent"},
+		{"right only in total", snap(8, [2]int{33, 15}, [2]int{32, 16}), "revision 0.8 is inconsistent"},
+		{"an older revision", snap(6, [2]int{32, 16}, [2]int{32, 16}), "revision 0.6 came after"},
+		{"lost records", snap(8, [2]int{16, 32}, [2]int{16, 32}), "but revision 0.7 held 32"},
+		{"one revision, two contents", snap(7, [2]int{48, 16}, [2]int{48, 16}), "revision 0.7 had"},
 	} {
 		var w witness
 		if err := w.see(good); err != nil {
 			t.Fatal(err)
 		}
 		err := w.see(c.then)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestAcknowledgedRecordsMustBeThereAndNoOthers(t *testing.T) {
+	for _, c := range []struct {
+		name              string
+		records, counters []int
+		want              string
+	}{
+		{"what was acknowledged", []int{32, 48}, []int{32, 48}, ""},
+		{"the living went on", []int{32, 64}, []int{32, 64}, ""},
+		{"lost by the dead", []int{16, 48}, []int{16, 48}, "32 records of writer 1 were acknowledged"},
+		{"lost by the living", []int{32, 32}, []int{32, 32}, "48 records of writer 2 were acknowledged"},
+		{"half a transaction", []int{40, 48}, []int{32, 48}, "is inconsistent"},
+		{"a transaction nobody committed", []int{48, 48}, []int{48, 48}, "writer 1 committed 32 records"},
+	} {
+		err := proveAcknowledged(snapshot{7, c.records, c.counters}, []int{32, 48}, 0)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", c.name, err, c.want)
 		}
@@ -68,7 +88,8 @@ func TestSnapshotFindsWrongRecords(t *testing.T) {
 		}
 		err = db.Update(func(tx *store.Tx) error {
 			for w := range writers {
-				if _, err := addBatch(tx, w, recordsOf(w, records), len(records)); err != nil {
+				b := batches{writer: w, own: recordsOf(w, records), size: len(records)}
+				if _, err := b.add(tx); err != nil {
 					return err
 				}
 			}
@@ -96,7 +117,8 @@ func TestDemoIsNotContentWithLess(t *testing.T) {
 	}
 	defer db.Close()
 	err = db.Update(func(tx *store.Tx) error {
-		_, err := addBatch(tx, 0, records, 63)
+		b := batches{own: records, size: 63}
+		_, err := b.add(tx)
 		return err
 	})
 	if err != nil {
@@ -111,7 +133,7 @@ func TestDemoIsNotContentWithLess(t *testing.T) {
 // writer does that was killed and started again.
 func TestRestartedWriterGoesOn(t *testing.T) {
 	records := demoRecords(2)[:64]
-	own := recordsOf(1, records)
+	b := batches{writer: 1, own: recordsOf(1, records), size: 7}
 	db, err := store.Open(tempStore(t), &store.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +141,7 @@ func TestRestartedWriterGoesOn(t *testing.T) {
 	defer db.Close()
 	for added, n := 0, 1; n > 0; added += n {
 		err := db.Update(func(tx *store.Tx) error {
-			n, err = addBatch(tx, 1, own, 7)
+			n, err = b.add(tx)
 			return err
 		})
 		if err != nil {
@@ -141,7 +163,7 @@ func TestRestartedWriterGoesOn(t *testing.T) {
 func TestDeadWorkerFailsTheDemo(t *testing.T) {
 	t.Setenv(roleVariable, "kvctl")
 	c := crew{path: tempStore(t), writers: 1, batch: 1} // no store there
-	w, err := c.start(t.Context(), "writer", 0)
+	w, err := c.start(t.Context(), "writer 1", "writer", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,12 @@ func usageErrorf(format string, args ...any) error {
 	return &usageError{errors.Newf(format, args...)}
 }
 
+// absentError is store.ErrNotFound for people.
+type absentError struct{ key string }
+
+func (e *absentError) Error() string { return fmt.Sprintf("there is no key %.64q", e.key) }
+func (e *absentError) Unwrap() error { return store.ErrNotFound }
+
 func exitCode(err error) int {
 	var usage *usageError
 	switch {

@@ -20,6 +20,9 @@ newline after it.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return s.with(reading, func(db *store.DB) error {
 				value, err := db.Get([]byte(args[0]))
+				if errors.Is(err, store.ErrNotFound) {
+					return &absentError{args[0]}
+				}
 				if err != nil {
 					return errors.Wrapf(err, "get %.64q", args[0])
 				}

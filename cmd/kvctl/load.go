@@ -56,7 +56,7 @@ are the first ones of the file, and loading the whole file again does no harm.`,
 				n, err := load(db, records)
 				if err != nil {
 					return errors.WithHintf(err,
-						"%d records are stored; loading the whole file again does no harm", n)
+						"records stored: %d; loading the whole file again does no harm", n)
 				}
 				bar.end()
 				took := time.Since(start).Round(time.Millisecond)

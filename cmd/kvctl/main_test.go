@@ -3,12 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/internal/testdir"
 	"github.com/sharekv/sharekv/store"
@@ -19,9 +22,11 @@ const roleVariable = "KVCTL_TEST_ROLE"
 
 // roles are the programs that the test binary can play.
 var roles = map[string]func(args []string) int{
-	"kvctl":       run,
-	"lock holder": holdLock,
-	"reader":      readOnAndOn,
+	"kvctl":           run,
+	"liar":            lie,
+	"lock holder":     holdLock,
+	"snapshot holder": holdSnapshots,
+	"reader":          readOnAndOn,
 }
 
 func TestMain(m *testing.M) {
@@ -49,6 +54,53 @@ func holdLock(args []string) int {
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
 	}))
+}
+
+// holdSnapshots has two read transactions on one revision and one on the next, from
+// the moment that it prints a line until its stdin ends.
+func holdSnapshots(args []string) int {
+	db, err := store.Open(args[0], &store.Options{MustExist: true})
+	if err != nil {
+		return report(os.Stderr, err)
+	}
+	view := func(fn func() error) error {
+		return db.View(func(*store.Tx) error { return fn() })
+	}
+	err = view(func() error {
+		return view(func() error {
+			if err := db.Put([]byte("held"), nil); err != nil {
+				return err
+			}
+			return view(func() error {
+				fmt.Println("held")
+				_, err := io.Copy(io.Discard, os.Stdin)
+				return err
+			})
+		})
+	})
+	return report(os.Stderr, errors.CombineErrors(err, db.Close()))
+}
+
+// lie is kvctl, but its workers report a batch more than they were told is stored.
+func lie(args []string) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	if args[0] == "demo-worker" {
+		root.SetOut(exaggerator{os.Stdout})
+	}
+	return report(os.Stderr, root.Execute())
+}
+
+type exaggerator struct{ w io.Writer }
+
+// Write expects one report.
+func (e exaggerator) Write(p []byte) (int, error) {
+	var r workReport
+	if err := json.Unmarshal(p, &r); err != nil {
+		return 0, err
+	}
+	r.Records += demoBatch
+	return len(p), json.NewEncoder(e.w).Encode(r)
 }
 
 // readOnAndOn prints each new value of a key that it sees, until its stdin ends.

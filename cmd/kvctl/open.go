@@ -24,12 +24,13 @@ func (s *storeFlags) register(root *cobra.Command) {
 	flags := root.PersistentFlags()
 	flags.StringVarP(&s.path, "store", "s", "", "the store's `PATH` (default $"+storeVariable+")")
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second,
-		"how long to wait for the write lock; 0 is for ever")
+		"how long to wait for the write lock, such as 500ms; 0 is for ever")
 }
 
 // How a command uses the store.
 var (
 	reading  = store.Options{ReadOnly: true, MustExist: true}
+	changing = store.Options{MustExist: true}
 	creating = store.Options{}
 )
 
@@ -42,7 +43,8 @@ func (s *storeFlags) with(o store.Options, fn func(*store.DB) error) (err error)
 	o.LockTimeout = s.timeout
 	db, err := store.Open(path, &o)
 	if errors.Is(err, fs.ErrNotExist) && o.MustExist {
-		err = errors.WithHint(err, "check the path: of all commands, only put and load create a store")
+		return errors.WithHint(errors.Newf("there is no store at %s", path),
+			"check the path: of all commands, only put and load create a store")
 	}
 	if err != nil {
 		return advise(err)
@@ -68,8 +70,11 @@ func (s *storeFlags) resolve() (string, error) {
 
 // advise adds what the user can do about err.
 func advise(err error) error {
-	if errors.Is(err, store.ErrBusy) {
+	switch {
+	case errors.Is(err, store.ErrBusy):
 		return errors.WithHint(err, "wait longer with --timeout, or end the process that holds the lock")
+	case errors.Is(err, store.ErrCorrupt) && len(errors.GetAllHints(err)) == 0:
+		return errors.WithHint(err, "restore the file from a backup")
 	}
 	return err
 }

@@ -56,6 +56,14 @@ func (p *progressBar) set(current int64) {
 	}
 }
 
+// above returns where to write whole lines while the bar is on w.
+func (p *progressBar) above(w io.Writer) io.Writer {
+	if p == nil {
+		return w
+	}
+	return p.container
+}
+
 // end draws the bar a last time and gives the terminal back. Calling it again
 // does nothing.
 func (p *progressBar) end() {

@@ -85,23 +85,3 @@ func TestBadLinesAreNamed(t *testing.T) {
 		}
 	}
 }
-
-func TestScanBounds(t *testing.T) {
-	for _, c := range []struct {
-		o      scanOptions
-		lo, hi string
-	}{
-		{scanOptions{}, "", ""},
-		{scanOptions{prefix: "ab"}, "ab", "ac"},
-		{scanOptions{prefix: "a\xff\xff"}, "a\xff\xff", "b"},
-		{scanOptions{prefix: "\xff"}, "\xff", ""},
-		{scanOptions{from: "b", to: "d"}, "b", "d"},
-		{scanOptions{prefix: "b", from: "a", to: "z"}, "b", "c"},
-		{scanOptions{prefix: "b", from: "b5", to: "b7"}, "b5", "b7"},
-	} {
-		lo, hi := c.o.bounds()
-		if string(lo) != c.lo || string(hi) != c.hi || (c.hi == "") != (hi == nil) {
-			t.Errorf("%+v: bounds %q, %q; want %q, %q", c.o, lo, hi, c.lo, c.hi)
-		}
-	}
-}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/cockroachdb/errors"
@@ -38,11 +39,14 @@ func newRootCommand() *cobra.Command {
 		Example: `  kvctl demo                              # see it work: four processes, one store
   kvctl -s app.kv put greeting hello
   kvctl -s app.kv get greeting
+  kvctl -s app.kv del greeting
   kvctl -s app.kv scan --prefix user/ | head
   kvctl -s app.kv scan > all.tsv
-  kvctl -s new.kv load all.tsv`,
+  kvctl -s new.kv load all.tsv
+  kvctl -s app.kv readers                 # who has it open?`,
 		Long: `Exit codes: 0 done, 1 error, 2 wrong usage, 3 key not found, 4 damaged or not a
 store, 5 busy (somebody else has the write lock).`,
+		Version:               version(),
 		Args:                  knownCommand,
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:          true,
@@ -50,14 +54,19 @@ store, 5 busy (somebody else has the write lock).`,
 		DisableFlagsInUseLine: true,
 	}
 	root.SetHelpTemplate(helpTemplate)
+	root.SetVersionTemplate("kvctl {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	var s storeFlags
 	s.register(root)
 	root.AddCommand(
 		newPutCommand(&s),
 		newGetCommand(&s),
+		newDelCommand(&s),
 		newScanCommand(&s),
+		newCountCommand(&s),
 		newLoadCommand(&s),
+		newStatCommand(&s),
+		newReadersCommand(&s),
 		newCheckCommand(&s),
 		newDemoCommand(),
 		newDemoWorkerCommand(&s),
@@ -81,21 +90,20 @@ func knownCommand(root *cobra.Command, args []string) error {
 
 func flagError(cmd *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) {
+	if errors.As(err, &unknown) && strings.Contains(cmd.Use, "KEY") {
 		err = errors.WithHint(err, "put -- before a key or value that begins with -")
 	}
 	return errors.WithHintf(&usageError{err}, "%s --help lists the flags", cmd.CommandPath())
 }
 
-// wants requires exactly the named arguments.
+// wants requires exactly the named arguments, or at least them if the last name
+// ends in dots.
 func wants(names ...string) cobra.PositionalArgs {
+	want := cmp.Or(strings.Join(names, " "), "no arguments")
+	more := strings.HasSuffix(want, "...")
 	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == len(names) {
+		if len(args) == len(names) || more && len(args) > len(names) {
 			return nil
-		}
-		want := strings.Join(names, " ")
-		if want == "" {
-			want = "no arguments"
 		}
 		err := usageErrorf("%s: want %s, got %q", cmd.Name(), want, args)
 		return errors.WithHintf(err, "%s --help shows examples", cmd.CommandPath())

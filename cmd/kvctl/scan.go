@@ -14,7 +14,7 @@ import (
 
 // scanOptions says which records to print, and how.
 type scanOptions struct {
-	prefix, from, to     string
+	keyRange
 	limit                int
 	keysOnly, valuesOnly bool
 	json                 bool
@@ -33,7 +33,7 @@ func newScanCommand(s *storeFlags) *cobra.Command {
 
 ` + formatHelp + `
 
---prefix, --from and --to take bytes as they are, without escapes.`,
+` + rangeHelp,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.validate(); err != nil {
@@ -47,9 +47,7 @@ func newScanCommand(s *storeFlags) *cobra.Command {
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.prefix, "prefix", "", "only keys that begin with `P`")
-	flags.StringVar(&o.from, "from", "", "only keys from `K` on")
-	flags.StringVar(&o.to, "to", "", "only keys before `K`")
+	o.keyRange.register(flags)
 	flags.IntVar(&o.limit, "limit", 0, "at most `N` records; 0 is all")
 	flags.BoolVar(&o.keysOnly, "keys-only", false, "print keys only")
 	flags.BoolVar(&o.valuesOnly, "values-only", false, "print values only")
@@ -67,41 +65,14 @@ func (o *scanOptions) validate() error {
 	return nil
 }
 
-// bounds returns the range that is both between from and to and under prefix.
-func (o *scanOptions) bounds() (lo, hi []byte) {
-	lo = []byte(max(o.from, o.prefix))
-	if o.to != "" {
-		hi = []byte(o.to)
-	}
-	if end := prefixEnd(o.prefix); end != nil && (hi == nil || bytes.Compare(end, hi) < 0) {
-		hi = end
-	}
-	return lo, hi
-}
-
-// prefixEnd returns the smallest key above all that begin with prefix, or nil if
-// there is none.
-func prefixEnd(prefix string) []byte {
-	end := bytes.TrimRight([]byte(prefix), "\xff")
-	if len(end) == 0 {
-		return nil
-	}
-	end[len(end)-1]++
-	return end
-}
-
 func (o *scanOptions) write(out io.Writer, tx *store.Tx) error {
-	lo, hi := o.bounds()
-	if hi != nil && bytes.Compare(lo, hi) >= 0 {
-		return nil
-	}
 	encode := o.text
 	if o.json {
 		encode = o.jsonLine
 	}
 	var line []byte
 	n := 0
-	for key, value := range tx.Range(lo, hi) {
+	for key, value := range o.in(tx) {
 		var err error
 		if line, err = encode(line[:0], record{key, value}); err != nil {
 			return err

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"encoding/hex"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -21,57 +23,127 @@ import (
 //	bytes FILE HEX          writes a file
 //	cut FILE SIZE           truncates a file
 //	vacant DIR              must be empty; with ! it must not
+//	starts ROLE STORE       starts another process, which uses the store once it has
+//	                        printed a line; $PID is its pid
+//	ends                    ends all that were started
 //
 // Nothing is removed by testscript itself: Wine 8 cannot do it its way.
 func TestScripts(t *testing.T) {
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	testscript.Run(t, testscript.Params{
 		Dir:         "testdata/script",
 		WorkdirRoot: testdir.New(t),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(roleVariable, "kvctl")
+			o := new(others)
+			env.Values[othersKey{}] = o
+			env.Defer(func() { o.end() })
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"kvctl": func(ts *testscript.TestScript, neg bool, args []string) {
-				if err := ts.Exec(exe, args...); (err != nil) != neg {
-					ts.Fatalf("kvctl %q: %v", args, err)
-				}
-			},
-			"exits": func(ts *testscript.TestScript, _ bool, args []string) {
-				code, err := strconv.Atoi(args[0])
-				ts.Check(err)
-				got := 0
-				var exit *exec.ExitError
-				if err := ts.Exec(exe, args[1:]...); errors.As(err, &exit) {
-					got = exit.ExitCode()
-				} else {
-					ts.Check(err)
-				}
-				if got != code {
-					ts.Fatalf("kvctl %q: exit code %d, want %d", args[1:], got, code)
-				}
-			},
-			"bytes": func(ts *testscript.TestScript, _ bool, args []string) {
-				b, err := hex.DecodeString(strings.Join(args[1:], ""))
-				ts.Check(err)
-				ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
-			},
-			"cut": func(ts *testscript.TestScript, _ bool, args []string) {
-				size, err := strconv.ParseInt(args[1], 10, 64)
-				ts.Check(err)
-				ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
-			},
-			"vacant": func(ts *testscript.TestScript, neg bool, args []string) {
-				entries, err := os.ReadDir(ts.MkAbs(args[0]))
-				ts.Check(err)
-				if (len(entries) > 0) != neg {
-					ts.Fatalf("%s holds %v", args[0], entries)
-				}
-			},
+			"kvctl":  scriptKvctl,
+			"exits":  scriptExits,
+			"bytes":  scriptBytes,
+			"cut":    scriptCut,
+			"vacant": scriptVacant,
+			"starts": scriptStarts,
+			"ends":   scriptEnds,
 		},
 	})
+}
+
+func scriptKvctl(ts *testscript.TestScript, neg bool, args []string) {
+	if err := ts.Exec(executable(ts), args...); (err != nil) != neg {
+		ts.Fatalf("kvctl %q: %v", args, err)
+	}
+}
+
+func scriptExits(ts *testscript.TestScript, _ bool, args []string) {
+	code, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(executable(ts), args[1:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != code {
+		ts.Fatalf("kvctl %q: exit code %d, want %d", args[1:], got, code)
+	}
+}
+
+func scriptBytes(ts *testscript.TestScript, _ bool, args []string) {
+	b, err := hex.DecodeString(strings.Join(args[1:], ""))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o600))
+}
+
+func scriptCut(ts *testscript.TestScript, _ bool, args []string) {
+	size, err := strconv.ParseInt(args[1], 10, 64)
+	ts.Check(err)
+	ts.Check(os.Truncate(ts.MkAbs(args[0]), size))
+}
+
+func scriptVacant(ts *testscript.TestScript, neg bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if (len(entries) > 0) != neg {
+		ts.Fatalf("%s holds %v", args[0], entries)
+	}
+}
+
+func scriptStarts(ts *testscript.TestScript, _ bool, args []string) {
+	pid, err := ts.Value(othersKey{}).(*others).start(executable(ts), args[0], ts.MkAbs(args[1]))
+	ts.Check(err)
+	ts.Setenv("PID", strconv.Itoa(pid))
+}
+
+func scriptEnds(ts *testscript.TestScript, _ bool, _ []string) {
+	ts.Check(ts.Value(othersKey{}).(*others).end())
+}
+
+func executable(ts *testscript.TestScript) string {
+	exe, err := os.Executable()
+	ts.Check(err)
+	return exe
+}
+
+// others are the processes that a script has started: roles that go on until their
+// stdin ends.
+type others struct{ stops []func() error }
+
+type othersKey struct{}
+
+// start returns when the process has printed a line.
+func (o *others) start(exe, role, path string) (pid int, err error) {
+	cmd := exec.Command(exe, path)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	cmd.Stderr = os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return 0, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return 0, err
+	}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	o.stops = append(o.stops, func() error {
+		return errors.Wrapf(errors.CombineErrors(stdin.Close(), cmd.Wait()), "%s", role)
+	})
+	_, err = bufio.NewReader(stdout).ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = errors.Newf("%s has nothing to say", role)
+	}
+	return cmd.Process.Pid, err
+}
+
+func (o *others) end() (err error) {
+	for _, stop := range o.stops {
+		err = errors.CombineErrors(err, stop())
+	}
+	o.stops = nil
+	return err
 }
