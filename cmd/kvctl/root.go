@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
 
@@ -54,6 +55,7 @@ store, 5 busy (somebody else has the write lock).`,
 		DisableFlagsInUseLine: true,
 	}
 	root.SetHelpTemplate(helpTemplate)
+	root.SetHelpFunc(quietHelp(root.HelpFunc()))
 	root.SetVersionTemplate("kvctl {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
 	var s storeFlags
@@ -73,6 +75,19 @@ store, 5 busy (somebody else has the write lock).`,
 		newVersionCommand(),
 	)
 	return root
+}
+
+// quietHelp writes the help in one piece and does not mind if its reader has gone,
+// as head does.
+func quietHelp(help func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	return func(cmd *cobra.Command, args []string) {
+		var text bytes.Buffer
+		out := cmd.OutOrStdout()
+		cmd.SetOut(&text)
+		help(cmd, args)
+		cmd.SetOut(out)
+		_, _ = out.Write(text.Bytes())
+	}
 }
 
 // knownCommand is reached with arguments only where the first names no command.
