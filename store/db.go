@@ -81,6 +81,10 @@ func Open(path string, o *Options) (*DB, error) {
 // it however it is called. It refuses what can be no store before anything is
 // created.
 func locate(path string, o *Options) (string, error) {
+	path, err := filepath.Abs(path) // the application may change directory later
+	if err != nil {
+		return "", errors.Wrapf(err, "open store")
+	}
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		dir, e := filepath.EvalSymlinks(filepath.Dir(path))
