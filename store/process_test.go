@@ -313,6 +313,9 @@ func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if stats, err := db.Stats(); err != nil || stats.Readers > 0 {
+		t.Errorf("%d reader slots are still in use, %v", stats.Readers, err)
+	}
 	handles, err := db.Handles()
 	if err != nil || len(handles) != 1 || len(handles[0].Reading) > 0 || handles[0].Writing {
 		t.Errorf("handles after all have gone: %+v, %v", handles, err)

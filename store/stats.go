@@ -14,6 +14,7 @@ type Stats struct {
 	Free     int64 // pages that can be reused
 	Retired  int64 // pages of older commits, which readers may still need
 	Entries  int64 // in the root bucket
+	Readers  int   // snapshots being kept for readers, also for dead ones that nobody has noticed
 	Failed   bool  // a flush has failed: see ErrFlushFailed
 }
 
@@ -37,6 +38,7 @@ func (db *DB) Stats() (stats Stats, err error) {
 		Free:     int64(s.Free),
 		Retired:  int64(s.Retired),
 		Entries:  int64(s.Entries),
+		Readers:  s.Readers,
 		Failed:   s.Failed,
 	}, nil
 }

@@ -220,6 +220,16 @@ func (r *readers) scan(other index.TxID, note func(func())) pins {
 	return p
 }
 
+// inUse returns how many slots hold a snapshot.
+func (r *readers) inUse() (n int) {
+	for i := range r.claimed() {
+		if r.txid(i).Load() != 0 {
+			n++
+		}
+	}
+	return n
+}
+
 // dead reports whether the owner of a slot is dead, and cleans up after it if so.
 func (r *readers) dead(slot int, note func(func())) bool {
 	member := slot

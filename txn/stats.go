@@ -11,6 +11,7 @@ type Stats struct {
 	Free    uint64     // pages that can be reused
 	Retired uint64     // pages of older snapshots, which readers may still need
 	Extents uint64     // free extents
+	Readers int        // slots in use, also by the dead as far as nobody has noticed
 	Failed  bool       // a flush has failed: nobody commits any more
 }
 
@@ -27,6 +28,7 @@ func (s *Store) Stats() (Stats, error) {
 		Entries: r.Main.Entries,
 		Pages:   uint64(len(r.Snapshot.Memory)) >> s.pageShift,
 		Grown:   int64(s.shared.grown.Load()),
+		Readers: s.readers.inUse() - 1, // without r
 		Failed:  s.shared.poison.Load() != 0,
 	}
 	err = r.eachFree(func(e freeEntry) error {
