@@ -91,6 +91,10 @@ func locate(path string, o *Options) (string, error) {
 		if e != nil {
 			return "", errors.WithHint(errors.Wrapf(e, "open %s", path), "create the directory first")
 		}
+		if _, e := os.Lstat(path); e == nil {
+			return "", errors.WithHint(errors.Wrapf(err, "open %s", path),
+				"the symbolic link leads nowhere: name the file itself")
+		}
 		if o.MustExist || o.ReadOnly {
 			return "", errors.Wrapf(err, "open store")
 		}
