@@ -67,6 +67,18 @@ func NewTree(snap *Snapshot, pager Pager, root Root) *Tree {
 // Get is Snapshot.Get on the tree as it is now.
 func (t *Tree) Get(key []byte) ([]byte, Kind, error) { return t.snap.Get(t.Root.Ref, key) }
 
+// Height returns how many pages lie on the way from the root to an entry.
+func (t *Tree) Height() (int, error) {
+	if t.Root.IsZero() {
+		return 0, nil
+	}
+	p, err := t.snap.node(t.Root.Ref, -1)
+	if err != nil {
+		return 0, err
+	}
+	return p.level() + 1, nil
+}
+
 // CheckKey returns the error for a key that no tree of this page size can hold.
 func CheckKey(key []byte, pageSize int) error {
 	if len(key) == 0 {

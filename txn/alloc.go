@@ -19,8 +19,10 @@ const (
 // that are no longer needed. Nothing in the store changes before file is called.
 //
 // Pages come from the free-space tree: retired ones that nobody needs any more,
-// then free extents; and at last from the end of the store. Those are in hand.
-// What is left of them is filed in the tree with what the transaction retires.
+// then free extents; and at last from the end of the store. What is left of them
+// is filed in the tree with what the transaction retires. Retired ones go first,
+// because to file them is to change the tree at places that have nothing to do
+// with the others.
 type allocator struct {
 	snap  *index.Snapshot
 	tree  *index.Tree  // of free space
@@ -30,8 +32,9 @@ type allocator struct {
 	other index.TxID // of the snapshot that the other meta page has
 	pins  pins
 
-	hand     hand
-	taken    map[index.PageID]uint64 // extents of the tree that are in hand
+	loose    hand                    // pages that are in no free extent of the tree
+	hand     hand                    // free extents of the tree
+	taken    map[index.PageID]uint64 // those, as they are in the tree
 	consumed [][]byte                // keys of lists that have been looked at
 	retired  []retired               // by this transaction
 	blocked  map[blockedBy][]retired
@@ -54,6 +57,7 @@ func newAllocator(snap *index.Snapshot, pager index.Pager, base *commit, p pins)
 		pages:   base.pages,
 		other:   base.other,
 		pins:    p,
+		loose:   newHand(),
 		hand:    newHand(),
 		taken:   map[index.PageID]uint64{},
 		blocked: map[blockedBy][]retired{},
@@ -110,8 +114,10 @@ func next(c *index.Cursor) *index.Cursor {
 // alloc returns the first of n consecutive pages.
 func (a *allocator) alloc(n uint64) (index.PageID, error) {
 	for {
-		if id, ok := a.hand.take(n); ok {
-			return id, nil
+		for _, h := range []*hand{&a.loose, &a.hand} {
+			if id, ok := h.take(n); ok {
+				return id, nil
+			}
 		}
 		more, err := a.refill(n)
 		if err != nil {
@@ -126,11 +132,11 @@ func (a *allocator) alloc(n uint64) (index.PageID, error) {
 }
 
 // retire takes back the n pages from r on. What this transaction has made itself
-// nobody else knows: it is in hand again, unless the hand is being filed.
+// nobody else knows: it can be used again, unless what can be is being filed.
 func (a *allocator) retire(r index.Ref, n int) error {
 	e := extent{r.Page, uint64(n)}
 	if r.TxID == a.snap.TxID && !a.filing {
-		return a.hand.add(e)
+		return a.loose.add(e)
 	}
 	a.retired = append(a.retired, retired{e, r.TxID})
 	return nil
@@ -142,14 +148,14 @@ func (a *allocator) refill(n uint64) (bool, error) {
 	if a.filing {
 		return false, nil
 	}
-	before := a.hand.pages
+	before := a.loose.pages
 	if err := a.sort(listsAtOnce); err != nil {
 		return false, err
 	}
 	if n > 1 {
 		return a.takeRun(n)
 	}
-	if a.hand.pages > before {
+	if a.loose.pages > before {
 		return true, nil
 	}
 	return a.takeExtents()
@@ -201,7 +207,7 @@ func (a *allocator) consume(c *index.Cursor, e freeEntry) error {
 		if reader, ok := a.pins.youngest(r.birth, e.death); ok {
 			by := blockedBy{reader, e.death}
 			a.blocked[by] = append(a.blocked[by], r)
-		} else if err := a.hand.add(r.extent); err != nil {
+		} else if err := a.loose.add(r.extent); err != nil {
 			return err
 		}
 	}

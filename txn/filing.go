@@ -14,9 +14,6 @@ import (
 // left to write. That ends, because the tree's pages are copied once and the hand
 // only shrinks: pages that the tree lets go are retired, not taken in hand.
 func (a *allocator) file() (index.Root, error) {
-	if err := a.join(); err != nil {
-		return index.Root{}, err
-	}
 	if err := a.reserve(); err != nil {
 		return index.Root{}, err
 	}
@@ -27,6 +24,12 @@ func (a *allocator) file() (index.Root, error) {
 		}
 	}
 	if err := a.fileBlocked(); err != nil {
+		return index.Root{}, err
+	}
+	if err := a.fileRetired(); err != nil {
+		return index.Root{}, err
+	}
+	if err := a.join(); err != nil {
 		return index.Root{}, err
 	}
 	for {
@@ -43,48 +46,62 @@ func (a *allocator) file() (index.Root, error) {
 	}
 }
 
-// join takes free extents in hand that touch what is there already, so that they
-// become one.
+// join takes the loose pages in hand, and the free extents of the tree that they
+// touch, so that they become one.
 func (a *allocator) join() error {
 	var loose []extent
-	a.hand.each(func(e extent) {
-		if a.taken[e.start] != e.pages {
-			loose = append(loose, e)
-		}
-	})
+	a.loose.each(func(e extent) { loose = append(loose, e) })
+	a.loose = newHand()
+	c := a.tree.Cursor()
 	for _, e := range loose {
-		c := a.tree.Cursor()
-		if !c.SeekLast(freeKey(e.start-1)) && c.Err() == nil {
-			c = nil
-		}
-		before, ok, err := a.entry(c, keyFree)
-		if err != nil {
-			return err
-		}
-		if ok && before.free.end() == e.start {
-			if err := a.take(before.free); err != nil {
+		if c.SeekLast(freeKey(e.start-1)) || c.Err() != nil {
+			before, ok, err := a.entry(c, keyFree)
+			if err == nil && ok && before.free.end() == e.start {
+				err = a.take(before.free)
+			}
+			if err != nil {
 				return err
 			}
 		}
-		after, ok, err := a.entry(a.seek(freeKey(e.end())), keyFree)
-		if err != nil {
+		if err := a.takeAt(e.end()); err != nil {
 			return err
 		}
-		if ok && after.free.start == e.end() {
-			if err := a.take(after.free); err != nil {
-				return err
-			}
+		if err := a.hand.add(e); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// takeAt takes the free extent that begins at start, if there is one.
+func (a *allocator) takeAt(start index.PageID) error {
+	key := freeKey(start)
+	value, _, err := a.tree.Get(key)
+	if err == index.ErrNotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e, err := decodeFree(key, value, a.base)
+	if err != nil {
+		return err
+	}
+	return a.take(e.free)
+}
+
 // reserve takes as many pages in hand as filing is likely to need, because it
-// cannot take more.
+// cannot take more. A transaction changes the tree at two places at least: where
+// what is retired goes, and where extents were taken.
 func (a *allocator) reserve() error {
-	const fixed = 16 // paths to the places of the tree that always change
-	want := uint64(fixed + len(a.consumed) + len(a.blocked) + len(a.retired)/maxList(a.snap.PageSize()))
-	for a.hand.pages < want {
+	height, err := a.tree.Height()
+	if err != nil {
+		return err
+	}
+	const perPage = 16 // entries of the tree that are changed in one page, at a guess
+	changes := len(a.consumed) + len(a.blocked) + len(a.taken)
+	want := 2*height + 2 + changes/perPage + len(a.retired)/maxList(a.snap.PageSize())
+	for a.loose.pages+a.hand.pages < uint64(want) {
 		if more, err := a.takeExtents(); err != nil || !more {
 			return err
 		}

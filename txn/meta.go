@@ -226,8 +226,11 @@ func readMetas(b []byte) (m metas, err error) {
 	}
 	var second error
 	m[1], second = secondMeta(b, m[0])
-	if m[0] == nil && m[1] == nil || errors.Is(second, ErrVersion) {
-		return m, errors.CombineErrors(second, err)
+	if errors.Is(second, ErrVersion) {
+		return m, second
+	}
+	if m[0] == nil && m[1] == nil {
+		return m, err
 	}
 	return m, nil
 }

@@ -29,6 +29,7 @@ type Store struct {
 	maxSize  int64
 	log      *slog.Logger
 	notes    []func() // what to log once the writer mutex is free; guarded by it
+	buffers  [][]byte // of pages, not in use; guarded by the writer mutex
 
 	pageSize       int
 	pageShift      uint8

@@ -102,8 +102,38 @@ func (w *Writer) Err() error { return w.err }
 func (w *Writer) Rollback() {
 	if !w.done {
 		w.done = true
+		w.store.recycle(w.Snapshot.Dirty)
 		w.Snapshot.Dirty = nil
 		w.store.unlock()
+	}
+}
+
+// maxBuffers is how many page buffers a handle keeps for its next transaction.
+const maxBuffers = 256
+
+// buffer returns a page of zeros. Requires the writer mutex.
+func (s *Store) buffer() []byte {
+	if n := len(s.buffers); n > 0 {
+		b := s.buffers[n-1]
+		s.buffers = s.buffers[:n-1]
+		clear(b)
+		return b
+	}
+	return make([]byte, s.pageSize)
+}
+
+// recycle takes back the buffers of a transaction that ends, and with them what
+// the application still holds of it. Under invariants they are spoiled instead, so
+// that a late use shows.
+func (s *Store) recycle(dirty map[index.PageID][]byte) {
+	for _, b := range dirty {
+		if invariant.Enabled {
+			for i := range b {
+				b[i] = 0xdb
+			}
+		} else if len(s.buffers) < maxBuffers {
+			s.buffers = append(s.buffers, b)
+		}
 	}
 }
 
@@ -113,7 +143,7 @@ func (w *Writer) Alloc() (index.PageID, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	buf := make([]byte, w.store.pageSize)
+	buf := w.store.buffer()
 	w.Snapshot.Dirty[id] = buf
 	return id, buf, nil
 }
