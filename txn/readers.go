@@ -174,10 +174,13 @@ func (r *readers) claimFree() *ownSlot {
 
 // enterFloor makes the floor keep all from txid on, or leaves it if it keeps more
 // already. It is to be left again.
+//
+// It may have to be lowered, although snapshots only get younger: one who is still
+// registering may have found the txid of a commit that is just being published.
 func (r *readers) enterFloor(txid index.TxID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.floored++; r.floored == 1 {
+	if r.floored++; r.floored == 1 || uint64(txid) < r.floor.Load() {
 		r.floor.Store(uint64(txid))
 	}
 }
