@@ -19,28 +19,31 @@
  *
  * Runs:
  *   holds -: deaths, power cuts, clean ends
- *   holds DAMAGE: and the newest meta page may be damaged
- *   holds FAIL: and flushes may fail, unseen by those who open later
- *   holds KEEP_SLOT: a clean mark is not stored again but overwritten first
- *   holds IGNORE_OTHER: any page dead at the base is reused: without damage nothing needs the other slot
- *   breaks IGNORE_OTHER DAMAGE: but with damage the other slot is what is left
+ *   holds TXS=2 ENDS=3: fewer transactions, more ends
+ *   holds DAMAGE TXS=2 ENDS=3: and the newest meta page may be damaged
+ *   holds FAIL TXS=2: and flushes may fail, unseen by those who open later
+ *   holds KEEP_SLOT TXS=2 ENDS=3: a clean mark is not stored again, but the session overwrites it first
+ *   holds IGNORE_OTHER TXS=2 ENDS=3: without damage nobody needs what was dead at the base
+ *   breaks IGNORE_OTHER DAMAGE: with damage the other slot is what is left
+ *   breaks IGNORE_READERS: pages are reused although a reader needs them
  *   breaks NO_SESSION: the next writer goes on where a dead one may have stored a meta page
- *   breaks NO_SESSION_AT_OPEN: the first writer after an open begins without a meta page of its epoch
+ *   breaks NO_SESSION_AT_OPEN: the first writer begins without a meta page of its epoch
  *   breaks DURABLE_SLOT: a meta page is stored in the slot that is durable's
  *   breaks PUBLISH_EARLY: the record moves before the meta page is flushed
  *   breaks ONE_FLUSH: pages and meta page are flushed together
  *   breaks OPEN_TRUSTS: open believes what the page cache says
- *   breaks TRUST_CLEAN: open believes the page cache if it says that the store was closed
- *   breaks OPEN_ONLY_FLUSHES FAIL: open flushes, but a failed flush has left nothing to write
+ *   breaks TRUST_CLEAN TXS=2 ENDS=3: open believes the page cache if it says that the store was closed
+ *   breaks OPEN_REWRITES: open stores the meta page again with a change
+ *   breaks OPEN_ONLY_FLUSHES FAIL TXS=1: open flushes, but a failed flush has left nothing to write
  */
 #ifndef PLACES
 #define PLACES 5
 #endif
 #ifndef TXS
-#define TXS 4 /* transactions */
+#define TXS 3 /* transactions */
 #endif
 #ifndef ENDS
-#define ENDS 3 /* deaths of one or all, power cuts, clean ends */
+#define ENDS 2 /* deaths of one or all, power cuts, clean ends */
 #endif
 
 #define EPOCH 8  /* txid = epoch * EPOCH + counter */
@@ -127,10 +130,19 @@ inline fillMeta() {
 inline flush() {
 	if
 	:: d_step {
-		for (p : 0 .. PLACES-1) { disk[p] = cache[p]; dirty[p] = 0 }
-		p = 0;
-		copy(stored[0], cached[0]); copy(stored[1], cached[1]);
-		unflushed[0] = 0; unflushed[1] = 0
+		for (p : 0 .. PLACES-1) {
+			if
+			:: dirty[p] -> disk[p] = cache[p]; dirty[p] = 0
+			:: else
+			fi
+		}
+		for (p : 0 .. 1) {
+			if
+			:: unflushed[p] -> copy(stored[p], cached[p]); unflushed[p] = 0
+			:: else
+			fi
+		}
+		p = 0
 	}
 #ifdef FAIL
 	/* The system takes what it could not write for written. */
@@ -245,8 +257,12 @@ inline publish() {
 #else
 #define LIMIT other
 #endif
-#define REUSABLE(x) (death[x] == 0 || (death[x] <= LIMIT && \
-	!(reader != 0 && cache[x] <= reader && reader < death[x])))
+#ifdef IGNORE_READERS
+#define READ(x) 0
+#else
+#define READ(x) (reader != 0 && cache[x] <= reader && reader < death[x])
+#endif
+#define REUSABLE(x) (death[x] == 0 || (death[x] <= LIMIT && !READ(x)))
 
 inline storeChild() {
 	at = 0;
@@ -294,6 +310,9 @@ open:	atomic {
 		:: else
 		fi;
 #endif
+#ifdef OPEN_REWRITES
+		cached[s].epoch++;
+#endif
 #ifndef OPEN_ONLY_FLUSHES
 		unflushed[s] = 1;
 #endif
@@ -321,7 +340,11 @@ fill:	atomic {
 #endif
 		copy(durable, new);
 		slot = s;
-		shown = durable.txid; inFlight = 0; damaged = 0;
+		shown = durable.txid; damaged = 0;
+#ifndef FAIL
+		/* After a failed flush at open its meta page may still come to light. */
+		inFlight = 0;
+#endif
 		for (p : 0 .. PLACES-1) {
 			if
 			:: p == durable.place[0] || p == durable.place[1] -> death[p] = LIVE

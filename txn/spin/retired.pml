@@ -1,0 +1,166 @@
+/*
+ * The bookkeeping of retired pages.
+ *
+ * Each commit retires one page, which is known by its death; its birth is left open.
+ * Pages wait in the order of their death. Each transaction looks at a few: those that
+ * were dead before the snapshot of the other meta page, once, and those filed under a
+ * reader that has gone. Each is free then, or filed under the youngest reader that
+ * needs it. Scans are of one piece here; register.pml takes them apart.
+ *
+ * What must hold:
+ *   - safe: no reader, nor durable, nor the other meta page's snapshot needs a page
+ *     that is free.
+ *   - exact: after a few transactions without a change of readers, each page that
+ *     waited and that nobody needs is free. So nothing leaks, and a long reader keeps
+ *     its own snapshot and nothing more.
+ *   - cheap: a list only goes from one reader to an older one, so a page is looked at
+ *     once and once for each reader that it had to wait for.
+ *
+ * Runs:
+ *   holds -
+ *   holds NEXT_OLDER: a list is looked at against older readers only, which is enough
+ *   breaks OLDEST: pages wait until the oldest reader began after their death
+ *   breaks FILE_OLDEST NEXT_OLDER: lists are filed under the oldest reader that needs them
+ *   breaks DROP_LISTS: lists go when their reader goes
+ *   breaks FREE_LISTS: lists become free when their reader goes
+ *   breaks IGNORE_OTHER: pages are looked at once they were dead at the base
+ *   breaks COUNT_SKIPPED: the lists of living readers count as looked at
+ */
+#ifndef READERS
+#define READERS 3
+#endif
+#ifndef LAST
+#define LAST 6 /* txid of the last commit */
+#endif
+#ifndef LISTS
+#define LISTS 2 /* lists of either kind that a transaction looks at */
+#endif
+#define SETTLED 3 /* transactions after which nothing is left to do */
+
+#define RETIRED 1
+#define FILED 2
+#define FREE 3
+
+byte durable = 1, other = 1;
+byte reader[READERS]; /* txid of the snapshot, 0 = none */
+byte quiet;           /* transactions since readers changed or a page was retired */
+
+/* Of each page, by death. */
+byte state[LAST + 1], birth[LAST + 1], under[LAST + 1];
+
+byte d, i, n, r, oldest, chosen;
+bit held;
+
+#define NEEDS(s, x) (s != 0 && birth[x] <= s && s < x)
+
+inline holds(txid) {
+	held = 0;
+	for (i : 0 .. READERS-1) { held = held || reader[i] == txid }
+}
+
+/* A page is filed under the reader chosen, or is free if there is none. */
+inline classify(x) {
+	chosen = 0;
+	for (i : 0 .. READERS-1) {
+		if
+#ifdef NEXT_OLDER
+		:: under[x] != 0 && reader[i] >= under[x]
+#endif
+#ifdef FILE_OLDEST
+		:: else -> chosen = (NEEDS(reader[i], x) && (chosen == 0 || reader[i] < chosen) -> reader[i] : chosen)
+#else
+		:: else -> chosen = (NEEDS(reader[i], x) && reader[i] > chosen -> reader[i] : chosen)
+#endif
+		fi
+	}
+	assert(under[x] == 0 || chosen < under[x]); /* cheap */
+	under[x] = chosen;
+	state[x] = (chosen == 0 -> FREE : FILED);
+	chosen = 0
+}
+
+#ifdef IGNORE_OTHER
+#define LIMIT durable
+#else
+#ifdef OLDEST
+#define LIMIT (oldest < other -> oldest : other)
+#else
+#define LIMIT other
+#endif
+#endif
+
+inline look() {
+	oldest = LAST;
+	for (i : 0 .. READERS-1) { oldest = (reader[i] != 0 && reader[i] < oldest -> reader[i] : oldest) }
+	n = 0;
+	for (d : 2 .. durable) {
+		if
+		:: state[d] == RETIRED && d <= LIMIT && n < LISTS -> classify(d); n++
+		:: else
+		fi
+	}
+#ifndef DROP_LISTS
+	n = 0;
+	for (r : 1 .. durable) {
+		holds(r);
+#ifdef COUNT_SKIPPED
+		for (d : 2 .. durable) {
+			if
+			:: held && state[d] == FILED && under[d] == r -> n++; break
+			:: else
+			fi
+		}
+#endif
+		for (d : 2 .. durable) {
+			if
+			:: !held && state[d] == FILED && under[d] == r && n < LISTS ->
+				n++;
+#ifdef FREE_LISTS
+				state[d] = FREE; under[d] = 0
+#else
+				classify(d)
+#endif
+			:: else
+			fi
+		}
+	}
+#endif
+	d = 0; i = 0; n = 0; r = 0; oldest = 0; held = 0
+}
+
+inline check() {
+	for (d : 2 .. durable) {
+		held = NEEDS(other, d) || NEEDS(durable, d);
+		for (i : 0 .. READERS-1) { held = held || NEEDS(reader[i], d) }
+		assert(state[d] != FREE || !held);                                  /* safe */
+		assert(quiet < SETTLED || d > other || held || state[d] == FREE)    /* exact */
+	}
+	d = 0; i = 0; held = 0
+}
+
+init {
+end:	do
+	:: atomic { durable < LAST -> /* a transaction that retires a page */
+		d_step { look(); check(); other = durable; durable++; quiet = 0 }
+		state[durable] = RETIRED;
+		birth[durable] = 1;
+		do
+		:: birth[durable] < durable - 1 -> birth[durable]++
+		:: break
+		od
+	}
+	:: d_step { quiet < SETTLED -> /* one that retires nothing, or begins a session */
+		look(); quiet++; check(); other = durable
+	}
+	:: d_step { reader[0] == 0 -> reader[0] = durable; quiet = 0 }
+	:: d_step { reader[0] != 0 -> reader[0] = 0; quiet = 0 }
+#if READERS > 1
+	:: d_step { reader[1] == 0 -> reader[1] = durable; quiet = 0 }
+	:: d_step { reader[1] != 0 -> reader[1] = 0; quiet = 0 }
+#endif
+#if READERS > 2
+	:: d_step { reader[2] == 0 -> reader[2] = durable; quiet = 0 }
+	:: d_step { reader[2] != 0 -> reader[2] = 0; quiet = 0 }
+#endif
+	od
+}
