@@ -166,12 +166,15 @@ func (way direction) start(p page) int {
 	return 0
 }
 
-// follows reports whether the keys of leaf p lie behind those of leaf before.
+// follows reports whether leaf p begins behind the beginning and the end of leaf
+// before: of a damaged leaf, either may be the greater one.
 func (way direction) follows(before, p page) bool {
 	if way == backward {
 		before, p = p, before
 	}
-	return bytes.Compare(before.leafKey(before.count()-1), p.leafKey(0)) < 0
+	begin := p.leafKey(0)
+	return bytes.Compare(before.leafKey(0), begin) < 0 &&
+		bytes.Compare(before.leafKey(before.count()-1), begin) < 0
 }
 
 func (c *Cursor) visit(r Ref, level int) (page, bool) {
