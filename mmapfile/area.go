@@ -29,8 +29,8 @@ type AreaOptions struct {
 // of words that are used atomically, and lasts as long as there are members. The
 // kernel proves which members live.
 //
-// All methods may be called concurrently, also Mutex.Lock and Mutex.Unlock with
-// Close; nothing else may be in use when Close is called.
+// All methods may be called concurrently, also Mutex.Lock, Mutex.Unlock and
+// Waiter.Wait with Close; nothing else may be in use when Close is called.
 type Area struct {
 	home    home
 	mem     []byte // all of it: header, member table, user bytes
@@ -41,13 +41,14 @@ type Area struct {
 	nonce   uint64
 	joined  time.Time // for clock
 
-	// life ends with Close, and with it every wait for a mutex.
+	// life ends with Close, and with it every wait.
 	life context.Context
 	end  context.CancelCauseFunc
 
 	mu struct {
 		sync.Mutex
 		mutexes map[int]*Mutex
+		waiters map[int]*Waiter
 		closed  bool
 	}
 
@@ -67,6 +68,8 @@ type home interface {
 	unlock(first, n int64)
 	// newLock returns the part of a mutex that works between members.
 	newLock(a *Area, off int, word *atomic.Uint32) memberLock
+	// newBell returns the part of a waiter that does.
+	newBell(a *Area, off int, word *atomic.Uint32) memberBell
 	// close lets go of the bytes and of all locks.
 	close() error
 }
@@ -143,6 +146,7 @@ func join(h home, mem []byte, l layout, first bool, start func(*Area, bool) erro
 	}
 	a.life, a.end = context.WithCancelCause(context.Background())
 	a.mu.mutexes = map[int]*Mutex{}
+	a.mu.waiters = map[int]*Waiter{}
 	a.probe.seized = map[int]bool{}
 	err := errors.Wrapf(ErrVersion, "an area with the nonce %#x", a.nonce)
 	if 0 < a.nonce && a.nonce < nonceEnd {
@@ -200,7 +204,7 @@ func (a *Area) disown() {
 }
 
 // Close leaves the area. If no other live member is there, last, which may be nil,
-// runs before anybody can join. Waits for a mutex of this area end with ErrClosed;
+// runs before anybody can join. Waits for what is in this area end with ErrClosed;
 // a mutex that is held becomes abandoned. If others keep the gate for some
 // seconds, Close leaves as a killed process would, without last. A second Close
 // does nothing and returns ErrClosed.
@@ -244,7 +248,7 @@ func (a *Area) Kill() {
 	}
 }
 
-// shut ends the waits for mutexes, and returns when nobody touches one any more.
+// shut ends all waits, and returns when nobody touches a mutex or a waiter any more.
 func (a *Area) shut() {
 	a.end(ErrClosed)
 	a.mu.Lock()
@@ -253,10 +257,17 @@ func (a *Area) shut() {
 	for _, m := range a.mu.mutexes {
 		mutexes = append(mutexes, m)
 	}
+	waiters := make([]*Waiter, 0, len(a.mu.waiters))
+	for _, w := range a.mu.waiters {
+		waiters = append(waiters, w)
+	}
 	a.mu.Unlock()
 	for _, m := range mutexes {
 		m.turn.shut()
 		m.lock.close()
+	}
+	for _, w := range waiters {
+		w.shut()
 	}
 }
 

@@ -69,3 +69,7 @@ func unmapShared(mem []byte) error {
 func (h *areaFile) newLock(a *Area, _ int, word *atomic.Uint32) memberLock {
 	return &wordLock{area: a, word: word, sleep: futex{}}
 }
+
+func (h *areaFile) newBell(a *Area, _ int, word *atomic.Uint32) memberBell {
+	return newWordBell(a, word, futex{})
+}

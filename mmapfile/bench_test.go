@@ -1,6 +1,7 @@
 package mmapfile_test
 
 import (
+	"context"
 	"path/filepath"
 	"testing"
 
@@ -38,6 +39,51 @@ func BenchmarkMutexOfManyGoroutines(b *testing.B) {
 			m.Unlock()
 		}
 	})
+}
+
+func BenchmarkWakeOfNobody(b *testing.B) {
+	a, err := mmapfile.OpenArea(background, filepath.Join(testdir.New(b), "area"), &testArea, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close(nil)
+	w := a.Waiter(waiterAt)
+	for b.Loop() {
+		w.Wake()
+	}
+}
+
+// There and back between two members.
+func BenchmarkWakeAndWait(b *testing.B) {
+	path := filepath.Join(testdir.New(b), "area")
+	var areas [2]*mmapfile.Area
+	for i := range areas {
+		a, err := mmapfile.OpenArea(background, path, &testArea, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer a.Close(nil)
+		areas[i] = a
+	}
+	ended := make(chan struct{})
+	ctx, cancel := context.WithCancel(background)
+	go func() {
+		defer close(ended)
+		ping, pong := areas[1].Waiter(waiterAt), areas[1].Waiter(answerAt)
+		for seen, err := ping.Wait(ctx, 0); err == nil; seen, err = ping.Wait(ctx, seen) {
+			pong.Wake()
+		}
+	}()
+	ping, pong := areas[0].Waiter(waiterAt), areas[0].Waiter(answerAt)
+	for seen := uint32(0); b.Loop(); {
+		ping.Wake()
+		var err error
+		if seen, err = pong.Wait(background, seen); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cancel()
+	<-ended
 }
 
 func BenchmarkView(b *testing.B) {

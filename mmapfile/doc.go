@@ -9,6 +9,7 @@
 //   - An Area is a little memory that processes share, in a file that is of no use
 //     to anybody else. Its members are numbered, and the kernel proves which live.
 //   - A Mutex lies in an Area. It outlives the death of its owner, and says so.
+//   - A Waiter lies in an Area, too: a count that members raise and wait for.
 //   - NewFile makes a file, whole or not at all.
 //
 // # The picture
@@ -37,6 +38,20 @@
 // Windows it is a mutex of the kernel, named after the identity of the area's
 // file, that one thread holds for all goroutines.
 //
+// A waiter is one word, too: the count, and whether somebody may sleep. So to raise
+// a count that nobody waits for costs one atomic operation. One goroutine of a member
+// sleeps for all:
+//
+//	Wait  Wait  Wait        Wait  Wait
+//	  |     |     |           |     |
+//	  |     +-----+ channel   |     + channel
+//	lead                    lead
+//	  |                       |
+//	  +--- count, waiters ----+------------ Wake, of any member
+//
+// On Linux it sleeps on the word itself. On Windows every member that waits has an
+// event of the kernel, and a mark in the waiter's line while it sleeps.
+//
 // Storing takes different ways. On Linux it is pwritev: the page cache that it
 // writes to is the memory of the view, a full disk is an error and not a fault,
 // and one page costs the device one page. On Windows it is a copy into a writable
@@ -61,7 +76,7 @@
 //   - M3: at any time a number has at most one live member, and only a member that
 //     holds the lock of a number writes to its line of the member table.
 //   - M4: words of an area are used atomically only, at aligned places inside the
-//     user bytes; up to 16 of its lines are mutexes.
+//     user bytes; up to 16 of its lines are mutexes, any others may be waiters.
 //   - M5: a Mutex has at most one owner, which is alive or whose death the next
 //     owner is told of. It is taken from a dead owner only while that member's
 //     lock is held.
@@ -70,15 +85,19 @@
 //   - M7: a name stands for one file as long as any process holds it, and for none
 //     when none does. Its record is complete before anybody else can read it.
 //   - M8: the Mappings of a file that are bound at any time have the same nonce.
+//   - M9: no change of a count is lost on those who wait for it. If the member that
+//     made it dies before it has woken them, they find it within a second. One
+//     goroutine of a member sleeps in the kernel, and none when nobody waits.
 //
 // # Lock order
 //
 // Between processes: the gate of an area, then its mutexes, then the lock of a
-// dead member. The gates of names are leaves.
+// dead member. The gates of names are leaves. To wake takes no lock but, at times,
+// that of a dead member.
 //
-// Inside a process: the turn at a mutex, then Area.probe. Area.mu comes before no
-// other. Mapping.life, then Mapping.size, then those of the view. Mapping.bound
-// comes after Mapping.life alone.
+// Inside a process: the turn at a mutex, then Area.probe. Area.mu, Waiter.lead and
+// Waiter.mu come before no other. Mapping.life, then Mapping.size, then those of the
+// view. Mapping.bound comes after Mapping.life alone.
 //
 // # What it does not do
 //

@@ -92,6 +92,10 @@ func (m *heapMember) newLock(a *Area, _ int, word *atomic.Uint32) memberLock {
 	return &wordLock{area: a, word: word, sleep: &m.area.sleep}
 }
 
+func (m *heapMember) newBell(a *Area, _ int, word *atomic.Uint32) memberBell {
+	return newWordBell(a, word, &m.area.sleep)
+}
+
 func (m *heapMember) close() error {
 	m.unlock(gateLock, memberMost)
 	return nil

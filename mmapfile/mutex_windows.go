@@ -156,23 +156,16 @@ func (t *lockThread) wait(ctx context.Context) waitStatus {
 	return waitStatus{event, err}
 }
 
-// openMutex opens or creates the mutex at off in the area of a file. It can be
-// used by this user, by administrators and by the system, in every session.
+// openMutex opens or creates the mutex at off in the area of a file.
 func openMutex(f *os.File, off int) (windows.Handle, error) {
-	id, err := fileID(f)
+	attributes, err := ownAttributes()
 	if err != nil {
 		return 0, err
 	}
-	user, err := windows.GetCurrentProcessToken().GetTokenUser()
-	if err != nil {
-		return 0, os.NewSyscallError("GetTokenUser", err)
-	}
-	attributes, err := securityAttributes(
-		fmt.Sprintf("D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;%s)", user.User.Sid))
+	name, err := kernelName(f, off)
 	if err != nil {
 		return 0, err
 	}
-	name := fmt.Sprintf(`Global\sharekv-%x-%x-%x`, id.Volume, id.File, off)
 	name16, err := windows.UTF16PtrFromString(name)
 	if err != nil {
 		return 0, err
@@ -183,4 +176,25 @@ func openMutex(f *os.File, off int) (windows.Handle, error) {
 		return 0, &os.PathError{Op: "CreateMutexEx", Path: name, Err: err}
 	}
 	return mutex, nil
+}
+
+// kernelName returns what the object of the kernel is called that belongs to the
+// line at off in the area of a file. All sessions know it by that.
+func kernelName(f *os.File, off int) (string, error) {
+	id, err := fileID(f)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`Global\sharekv-%x-%x-%x`, id.Volume, id.File, off), nil
+}
+
+// ownAttributes let an object be used by this user, by administrators and by the
+// system.
+func ownAttributes() (*windows.SecurityAttributes, error) {
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return nil, os.NewSyscallError("GetTokenUser", err)
+	}
+	return securityAttributes(
+		fmt.Sprintf("D:P(A;;GA;;;SY)(A;;GA;;;BA)(A;;GA;;;%s)", user.User.Sid))
 }

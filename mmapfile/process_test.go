@@ -31,6 +31,9 @@ var roles = map[string]func(args []string, commands *bufio.Scanner) error{
 	"storm":    stormRole,
 	"opener":   openerRole,
 	"namer":    namerRole,
+	"ponger":   pongerRole,
+	"listener": listenerRole,
+	"waker":    wakerRole,
 }
 
 func TestMain(m *testing.M) {

@@ -54,6 +54,10 @@ func (h *areaFile) newLock(*Area, int, *atomic.Uint32) memberLock {
 	panic(errUnsupported) // there is no area to come from
 }
 
+func (h *areaFile) newBell(*Area, int, *atomic.Uint32) memberBell {
+	panic(errUnsupported) // nor here
+}
+
 type nameHold struct{}
 
 func createName(objectName, nameRecord) (*nameHold, error) { return nil, errUnsupported }
