@@ -32,7 +32,10 @@
 //
 // After an unclean end the first opener takes the newest valid meta page, stores it
 // again and flushes it before anybody reads what it says: it may have been in the
-// page cache only, or its flush may have failed unseen.
+// page cache only, or its flush may have failed unseen. The same holds of the mark of
+// a clean end, which is a meta page too. But there the other meta page says the same
+// and is older, so it is durable: it is taken for the one in force, and the mark is
+// the first to be stored over.
 //
 // Death of a writer while others go on: the durable record still says the state
 // before, and the next writer goes on from there. But the dead one may have stored a
