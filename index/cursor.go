@@ -18,6 +18,7 @@ type Cursor struct {
 	err   error
 
 	changes uint64 // of the tree when path was set
+	spilled uint64 // of the snapshot
 	key     []byte // of a writer: a copy of the key the cursor is at
 }
 
@@ -71,10 +72,10 @@ func (c *Cursor) step(way direction) bool {
 	return c.settle(way)
 }
 
-// stale reports whether the tree has changed since the cursor moved, so that its
-// path leads nowhere.
+// stale reports whether the tree has changed since the cursor moved, or buffers
+// were taken away, so that its path leads nowhere.
 func (c *Cursor) stale() bool {
-	return c.tree != nil && c.depth > 0 && c.changes != c.tree.changes
+	return c.tree != nil && c.depth > 0 && (c.changes != c.tree.changes || c.spilled != c.snap.Spilled)
 }
 
 // start visits the root.
@@ -83,7 +84,7 @@ func (c *Cursor) start() (page, bool) {
 	root := c.root
 	if c.tree != nil {
 		root = c.tree.Root.Ref
-		c.changes = c.tree.changes
+		c.changes, c.spilled = c.tree.changes, c.snap.Spilled
 	}
 	if root.IsZero() || c.err != nil {
 		return nil, false
@@ -210,6 +211,13 @@ func (c *Cursor) Value() ([]byte, Kind, error) {
 	}
 	s := c.path[c.depth-1]
 	return c.snap.value(s.page, s.i)
+}
+
+// Kind returns what the current entry is, without reading a run for it. Requires
+// that nothing has changed since the cursor moved there.
+func (c *Cursor) Kind() Kind {
+	s := c.path[c.depth-1]
+	return s.leafKind(s.i)
 }
 
 // Err returns the error that ended the walk. Once it is set the cursor stays

@@ -1,9 +1,14 @@
 package index
 
-// Delete removes the entry of key and reports whether there was one. A missing
-// key changes nothing: no page is copied for it. The entry of a bucket goes like
-// any other, and the pages of the bucket's tree stay.
-func (t *Tree) Delete(key []byte) (bool, error) {
+// Delete removes key and its value and reports whether there was one. A missing
+// key changes nothing: no page is copied for it. A bucket is ErrIsBucket.
+func (t *Tree) Delete(key []byte) (bool, error) { return t.delete(key, KindValue) }
+
+// DeleteRoot removes the bucket named key, and reports whether there was one. The
+// pages of its tree stay: see Drop. A value is ErrNotBucket.
+func (t *Tree) DeleteRoot(key []byte) (bool, error) { return t.delete(key, KindBucket) }
+
+func (t *Tree) delete(key []byte, kind Kind) (bool, error) {
 	if t.Root.IsZero() {
 		return false, nil
 	}
@@ -14,6 +19,9 @@ func (t *Tree) Delete(key []byte) (bool, error) {
 	i, found := t.path[d].findLeaf(key)
 	if !found {
 		return false, nil
+	}
+	if err := t.path[d].checkKind(i, kind); err != nil {
+		return false, err
 	}
 	// The key may lie in the very page that is about to change.
 	t.cell = append(t.cell[:0], key...)

@@ -135,8 +135,8 @@ func TestDeletingAMissingKeyChangesNothing(t *testing.T) {
 	for _, k := range []string{"", "\x00", "/svc", "/svc/007/", "zzz", string(make([]byte, 5000))} {
 		mustDelete(t, tree, []byte(k), false)
 	}
-	if len(m.snap.Dirty) > 0 || tree.Root != root {
-		t.Errorf("%d pages were copied", len(m.snap.Dirty))
+	if len(m.snap.Made) > 0 || tree.Root != root {
+		t.Errorf("%d pages were copied", len(m.snap.Made))
 	}
 	m.commit(tree)
 	m.check(t, model)
@@ -196,55 +196,6 @@ func TestDeleteDoesNotAllocate(t *testing.T) {
 		tree.Delete(key)
 	}); n > 0 {
 		t.Errorf("%v allocations", n)
-	}
-}
-
-func TestBucketEntryIsPutReplacedAndDeleted(t *testing.T) {
-	m := newMemory(12)
-	bucket := m.begin()
-	if err := bucket.Put([]byte("inner"), []byte("v")); err != nil {
-		t.Fatal(err)
-	}
-	root := bucket.Root
-	root.Sequence = 3
-	outer := index.NewTree(&m.snap, m, m.root)
-	key := []byte("bucket")
-	put := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	put(outer.Put(key, make([]byte, 9000))) // a run, which goes
-	put(outer.PutRoot(key, root))
-	got, kind, err := outer.Get(key)
-	if err != nil || kind != index.KindBucket || index.DecodeRoot(got) != root {
-		t.Fatalf("Get of a bucket: %x, %v, %v", got, kind, err)
-	}
-	if err := outer.PutRoot(nil, root); err != index.ErrKeyEmpty {
-		t.Errorf("PutRoot of no key: %v", err)
-	}
-	m.commit(outer)
-	values, err := m.reader().Check(m.root, func(r index.Ref, n int) error {
-		m.retired[r.Page] += n
-		return nil
-	})
-	if err != nil || values != 1 || len(m.retired) != int(m.pages()-index.FirstPage) {
-		t.Fatalf("Check: %d values, %d pages, %v", values, len(m.retired), err)
-	}
-
-	outer = m.begin()
-	put(outer.Put(key, []byte("no bucket")))
-	if got, kind, _ := outer.Get(key); kind != index.KindValue || string(got) != "no bucket" {
-		t.Errorf("Get after Put over a bucket: %q, %v", got, kind)
-	}
-	put(outer.PutRoot(key, root))
-	mustDelete(t, outer, key, true)
-	if !outer.Root.IsZero() || outer.Root.Entries != 0 {
-		t.Errorf("root is %+v", outer.Root)
-	}
-	if _, _, err := m.snap.Get(root.Ref, []byte("inner")); err != nil {
-		t.Errorf("the bucket's tree is gone: %v", err)
 	}
 }
 

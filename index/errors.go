@@ -10,6 +10,12 @@ var (
 	// ErrNotFound is returned bare when a key is not in the tree.
 	ErrNotFound = errors.New("index: key not found")
 
+	// ErrIsBucket is returned for a change of a value whose key names a bucket.
+	ErrIsBucket = errors.New("index: key names a bucket")
+
+	// ErrNotBucket is returned for a bucket whose name is the key of a value.
+	ErrNotBucket = errors.New("index: name is the key of a value")
+
 	// ErrKeyEmpty is returned for a key of no bytes.
 	ErrKeyEmpty = errors.New("index: key is empty")
 

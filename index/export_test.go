@@ -68,3 +68,15 @@ func NewBranch(buf []byte, r Ref, level int, left Ref, separator string, right R
 	p.insert(1, branchEntry([]byte(separator), right))
 	Seal(buf)
 }
+
+// NewBucketLeaf writes a leaf with one bucket to buf.
+func NewBucketLeaf(buf []byte, r Ref, name string, root Root) {
+	clear(buf)
+	p := page(buf)
+	p.init(r, TypeLeaf, 0, 0)
+	e := entry{head: make([]byte, offLeafKey), key: []byte(name), tail: make([]byte, RootSize), rest: []byte(name)}
+	e.head[offLeafLen], e.head[offLeafKind] = RootSize, byte(KindBucket)
+	root.Encode(e.tail)
+	p.insert(0, e)
+	Seal(buf)
+}

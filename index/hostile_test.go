@@ -65,7 +65,7 @@ func (h hostile) leaf() (leaf, parent index.Page) {
 
 // change makes changes that are then forgotten.
 func (h hostile) change(fn func(*index.Tree) error) error {
-	defer func() { h.snap.Dirty = nil }()
+	defer func() { h.snap.Made = nil }()
 	h.begin()
 	return fn(index.NewTree(&h.snap, h, h.root))
 }
@@ -238,7 +238,7 @@ func shared(keys ...string) hostile {
 	const levels = 30
 	h := hostile{newMemory(12), map[string]string{}}
 	h.begin()
-	h.snap.Dirty = nil
+	h.snap.Made = nil
 	first, _ := h.AllocRun(1 + levels)
 	r := index.Ref{Page: first, TxID: h.snap.TxID}
 	index.NewLeaf(h.bytes(r.Page), r, keys...)

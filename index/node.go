@@ -102,6 +102,14 @@ func (p page) leafValue(i int) ([]byte, Kind) {
 	return p[off : off+n : off+n], Kind(p[s.off()+offLeafKind])
 }
 
+// leafKind returns what entry i is: a value, wherever its bytes are, or a bucket.
+func (p page) leafKind(i int) Kind {
+	if Kind(p[p.slot(i).off()+offLeafKind]) == KindBucket {
+		return KindBucket
+	}
+	return KindValue
+}
+
 // separator returns the separator below entry i without the node's prefix.
 // That of entry 0 is empty: the node's own lower bound.
 func (p page) separator(i int) []byte {

@@ -24,9 +24,13 @@ type Snapshot struct {
 	// Verified remembers which pages this process has verified. Nil verifies at
 	// every visit.
 	Verified *Verified
-	// Dirty holds the pages that the writer has made and not stored yet; nil
-	// for a reader. Only pages written by TxID are looked for in it.
-	Dirty map[PageID][]byte
+	// Made holds the pages and runs that the writer has made, by their first page:
+	// the buffer, or nil once it has been stored. It is nil for a reader. Only what
+	// TxID wrote is looked for in it, and all of that must be there.
+	Made map[PageID][]byte
+	// Spilled counts how often buffers of Made were taken away, so that cursors
+	// notice.
+	Spilled uint64
 }
 
 // PageSize returns the size of a page in bytes.
@@ -37,6 +41,11 @@ func (s *Snapshot) pages() uint64 { return uint64(len(s.Memory)) >> s.PageShift 
 
 // has reports whether the run of n pages that r names can be in the snapshot.
 func (s *Snapshot) has(r Ref, n uint64) bool {
+	if r.TxID == s.TxID && s.Made != nil {
+		if _, ok := s.Made[r.Page]; !ok {
+			return false // a damaged file knew the number before us
+		}
+	}
 	pages := s.pages()
 	return r.Page >= FirstPage && uint64(r.Page) < pages && n <= pages-uint64(r.Page) && r.TxID <= s.TxID
 }
@@ -55,8 +64,8 @@ func (s *Snapshot) node(r Ref, level int) (page, error) {
 }
 
 func (s *Snapshot) visit(r Ref) (page, error) {
-	if r.TxID == s.TxID && s.Dirty != nil {
-		if p, ok := s.Dirty[r.Page]; ok {
+	if r.TxID == s.TxID && s.Made != nil {
+		if p := s.Made[r.Page]; p != nil {
 			return p, nil
 		}
 	}
@@ -174,6 +183,24 @@ func (k Kind) fits(n int) bool {
 // until the transaction ends (in a writer: until its next change) and must not
 // be changed. A missing key is ErrNotFound.
 func (s *Snapshot) Get(root Ref, key []byte) ([]byte, Kind, error) {
+	p, i, err := s.find(root, key)
+	if err != nil {
+		return nil, 0, err
+	}
+	return s.value(p, i)
+}
+
+// kind is Get without the value: a run is not read for it.
+func (s *Snapshot) kind(root Ref, key []byte) (Kind, error) {
+	p, i, err := s.find(root, key)
+	if err != nil {
+		return 0, err
+	}
+	return p.leafKind(i), nil
+}
+
+// find returns the leaf that holds key and the key's position there.
+func (s *Snapshot) find(root Ref, key []byte) (page, int, error) {
 	if root.IsZero() {
 		return nil, 0, ErrNotFound
 	}
@@ -191,7 +218,7 @@ func (s *Snapshot) Get(root Ref, key []byte) ([]byte, Kind, error) {
 	if !ok {
 		return nil, 0, ErrNotFound
 	}
-	return s.value(p, i)
+	return p, i, nil
 }
 
 // value returns the value of entry i of leaf p, read from its run if it has one.

@@ -10,9 +10,12 @@ import (
 // which decides where pages lie and when they are stored.
 type Pager interface {
 	// Alloc returns a page that nobody refers to, as a zeroed buffer that is
-	// stored under that number at commit. Until then the Snapshot's Dirty holds
-	// it.
+	// stored under that number at commit, or between two changes. Until then the
+	// Snapshot's Made holds it.
 	Alloc() (PageID, []byte, error)
+	// Again returns a buffer for a page from Alloc that has been stored, to be
+	// stored once more.
+	Again(id PageID) ([]byte, error)
 	// AllocRun returns the first of n consecutive pages without buffers.
 	AllocRun(n int) (PageID, error)
 	// Store stores bufs one behind the other from page id on, now.
@@ -43,8 +46,9 @@ type step struct {
 // Tree is a tree under change by one writer. It changes copies: a page written
 // by another transaction is never touched.
 //
-// After an error other than ErrNotFound and those about the arguments the tree
-// is half changed, and its transaction must not be committed.
+// After an error other than ErrNotFound, ErrIsBucket, ErrNotBucket and those about
+// the arguments the tree is half changed, and its transaction must not be
+// committed.
 type Tree struct {
 	Root Root
 
@@ -90,7 +94,7 @@ func CheckKey(key []byte, pageSize int) error {
 	return nil
 }
 
-// Put makes value the value of key. Both are copied.
+// Put makes value the value of key, which must not name a bucket. Both are copied.
 func (t *Tree) Put(key, value []byte) error {
 	if err := CheckKey(key, t.snap.PageSize()); err != nil {
 		return err
@@ -101,6 +105,12 @@ func (t *Tree) Put(key, value []byte) error {
 	if len(key)+len(value) <= maxInline(t.snap.PageSize()) {
 		return t.put(key, value, KindValue)
 	}
+	// Before the run is stored: what it holds would be lost.
+	if kind, err := t.snap.kind(t.Root.Ref, key); err != nil && err != ErrNotFound {
+		return err
+	} else if err == nil && kind == KindBucket {
+		return ErrIsBucket
+	}
 	o, err := t.putOverflow(value)
 	if err != nil {
 		return err
@@ -108,7 +118,8 @@ func (t *Tree) Put(key, value []byte) error {
 	return t.put(key, o.encode(), KindOverflow)
 }
 
-// PutRoot makes the tree at r, a bucket, the value of key.
+// PutRoot makes key the name of the bucket at r. It must not be the key of a
+// value.
 func (t *Tree) PutRoot(key []byte, r Root) error {
 	if err := CheckKey(key, t.snap.PageSize()); err != nil {
 		return err
@@ -120,7 +131,6 @@ func (t *Tree) PutRoot(key []byte, r Root) error {
 
 // put is Put for the bytes that go into the leaf.
 func (t *Tree) put(key, value []byte, kind Kind) error {
-	t.changes++
 	if t.Root.IsZero() {
 		root, err := t.alloc(TypeLeaf, 0, 0)
 		if err != nil {
@@ -131,13 +141,19 @@ func (t *Tree) put(key, value []byte, kind Kind) error {
 	if err := t.descend(key); err != nil {
 		return err
 	}
+	d := len(t.path) - 1
+	i, found := t.path[d].findLeaf(key)
+	if found {
+		if err := t.path[d].checkKind(i, kind); err != nil {
+			return err
+		}
+	}
+	t.changes++
 	if err := t.own(); err != nil {
 		return err
 	}
-	d := len(t.path) - 1
 	leaf := &t.path[d]
 	e := t.leafEntry(key, value, kind, leaf.prefix())
-	i, found := leaf.findLeaf(key)
 	leaf.i = i
 	if !found {
 		t.Root.Entries++
@@ -152,6 +168,19 @@ func (t *Tree) put(key, value []byte, kind Kind) error {
 	}
 	leaf.remove(i)
 	return t.insert(d, e.key, e)
+}
+
+// checkKind returns the error for entry i of a leaf if it may not become, or be
+// deleted as, one of the given kind: buckets and values do not replace each other.
+func (p page) checkKind(i int, kind Kind) error {
+	is := p.leafKind(i)
+	switch {
+	case is == KindBucket && kind != KindBucket:
+		return ErrIsBucket
+	case is != KindBucket && kind == KindBucket:
+		return ErrNotBucket
+	}
+	return nil
 }
 
 // leafEntry returns the entry for a leaf with the given prefix. It is a copy of
@@ -203,12 +232,13 @@ func (t *Tree) descend(key []byte) error {
 func (t *Tree) own() error {
 	for d := range t.path {
 		s := &t.path[d]
-		if s.txid() == t.snap.TxID {
-			continue
-		}
 		p, err := t.ownPage(s.page)
 		if err != nil {
 			return err
+		}
+		if p.ref() == s.ref() {
+			s.page = p
+			continue
 		}
 		s.page = p
 		if d == 0 {
@@ -221,11 +251,20 @@ func (t *Tree) own() error {
 }
 
 // ownPage returns p if this transaction may change it, and otherwise a copy that
-// takes its place: whatever refers to p must refer to the copy.
+// takes its place: whatever refers to p must refer to the copy. A page that this
+// transaction made and has stored meanwhile keeps its place.
 func (t *Tree) ownPage(p page) (page, error) {
 	old := p.ref()
 	if old.TxID == t.snap.TxID {
-		return p, nil
+		if t.snap.Spilled == 0 || t.snap.Made[old.Page] != nil {
+			return p, nil
+		}
+		buf, err := t.pager.Again(old.Page)
+		if err != nil {
+			return nil, err
+		}
+		copy(buf, p)
+		return buf, nil
 	}
 	id, buf, err := t.pager.Alloc()
 	if err != nil {
