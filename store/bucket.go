@@ -117,7 +117,7 @@ var errChangePanicked = errors.New("store: a change did not end")
 
 func (tx *Tx) tryChange(fn func(*index.Tree) error) (err error) {
 	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
-	if err := tx.writer.Start(); err != nil {
+	if err := tx.writer.Start(true); err != nil {
 		return err
 	}
 	return fn(tx.writer.Main)

@@ -28,7 +28,7 @@ func twoProcesses(b *testing.B, capacity int) [2]process {
 func (p process) do(b *testing.B, fn func(*txn.Writer) error) {
 	w, err := p.store.Write(context.Background())
 	if err == nil {
-		err = w.Start()
+		err = w.Start(true)
 	}
 	if err == nil {
 		err = fn(w)

@@ -1,12 +1,9 @@
 package txn
 
 import (
-	"slices"
-
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/index"
-	"github.com/sharekv/sharekv/internal/invariant"
 	"github.com/sharekv/sharekv/mmapfile"
 )
 
@@ -30,7 +27,7 @@ func (w *Writer) commit() error {
 	if err != nil {
 		return err
 	}
-	if err := w.storeDirty(); err != nil {
+	if err := w.storeRest(); err != nil {
 		return err
 	}
 	if err := w.store.flush(); err != nil {
@@ -43,37 +40,6 @@ func (w *Writer) commit() error {
 		free:  free,
 	}, nil)
 	return err
-}
-
-// storeDirty seals the pages and stores them, neighbours together.
-func (w *Writer) storeDirty() error {
-	s := w.store
-	if err := s.grow(w.alloc.pages); err != nil {
-		return err
-	}
-	ids := make([]index.PageID, 0, len(w.Snapshot.Dirty))
-	for id := range w.Snapshot.Dirty {
-		ids = append(ids, id)
-	}
-	slices.Sort(ids)
-	for len(ids) > 0 {
-		n := 1
-		for n < len(ids) && ids[n] == ids[0]+index.PageID(n) {
-			n++
-		}
-		run := make([][]byte, n)
-		for i, id := range ids[:n] {
-			run[i] = w.Snapshot.Dirty[id]
-			r, _ := index.Header(run[i])
-			invariant.Assert(r == index.Ref{Page: id, TxID: w.Snapshot.TxID}, "I9: page %d holds %v", id, r)
-			index.Seal(run[i])
-		}
-		if err := s.storage.Store(int64(ids[0])<<s.pageShift, run); err != nil {
-			return err
-		}
-		ids = ids[n:]
-	}
-	return nil
 }
 
 // openSession writes and flushes a meta page of the snapshot in force, not clean,
@@ -184,12 +150,34 @@ func (s *Store) grow(pages index.PageID) error {
 	return nil
 }
 
+// sparePages are kept behind the pages that a transaction which adds may take, so
+// that a full store still has room to begin a delete with, and its commit. The commit
+// of the one that adds may take half of them.
+const sparePages = 32
+
+// need returns how many pages of the store the transaction needs allocated. Who
+// takes no new ones needs no spare ones either.
+func (w *Writer) need() index.PageID {
+	pages := w.alloc.pages
+	if !w.adds || pages == w.base.pages {
+		return pages
+	}
+	spare := index.PageID(sparePages)
+	if most := w.store.maxSize >> w.store.pageShift; most > 0 {
+		spare = min(spare, index.PageID(most/8))
+	}
+	if w.alloc.filing {
+		spare /= 2
+	}
+	return pages + spare
+}
+
 // checkSize returns an error if the store may not have that many pages.
 func (s *Store) checkSize(pages index.PageID) error {
 	if size := int64(pages) << s.pageShift; s.maxSize > 0 && size > s.maxSize {
 		return errors.WithHint(
 			errors.Wrapf(mmapfile.ErrNoSpace, "%d bytes are more than MaxSize, %d", size, s.maxSize),
-			"open the store with a larger MaxSize")
+			"delete something, or open the store with a larger MaxSize")
 	}
 	return nil
 }

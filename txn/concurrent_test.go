@@ -74,7 +74,7 @@ func (p process) addUp(rng *rand.Rand) error {
 		return err
 	}
 	defer w.Rollback()
-	if err := w.Start(); err != nil {
+	if err := w.Start(true); err != nil {
 		return err
 	}
 	add := func(cell int, n uint64) error {

@@ -117,7 +117,7 @@ func (p process) update(n int) error {
 		return err
 	}
 	defer w.Rollback()
-	if err := w.Start(); err != nil {
+	if err := w.Start(true); err != nil {
 		return err
 	}
 	if err := apply(w, n); err != nil {
@@ -411,7 +411,7 @@ func (p process) dieIn(n int) {
 	if err != nil {
 		panic(err)
 	}
-	if err := w.Start(); err != nil {
+	if err := w.Start(true); err != nil {
 		panic(err)
 	}
 	if err := apply(w, n); err != nil {

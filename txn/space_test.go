@@ -102,7 +102,7 @@ func TestReadersKeepTheirSnapshotWhilePagesAreReused(t *testing.T) {
 				if err != nil && w == nil {
 					t.Fatalf("%+v", err)
 				}
-				if err := w.Start(); err != nil {
+				if err := w.Start(true); err != nil {
 					t.Fatalf("%+v", err)
 				}
 				next := maps.Clone(model)
@@ -157,7 +157,7 @@ func overwrite(t testing.TB, p process, n, round int) {
 		if err != nil {
 			t.Fatalf("%+v", err)
 		}
-		if err := w.Start(); err != nil {
+		if err := w.Start(true); err != nil {
 			t.Fatalf("%+v", err)
 		}
 		for i := from; i < from+100; i++ {

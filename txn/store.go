@@ -1,6 +1,7 @@
 package txn
 
 import (
+	"cmp"
 	"encoding/binary"
 	"log/slog"
 	"math/bits"
@@ -16,6 +17,7 @@ type Options struct {
 	ReadOnly bool            // no write transactions; nothing is stored
 	ID       mmapfile.FileID // which file the storage is; all members must agree
 	MaxSize  int64           // bytes that the store may grow to; 0 = no limit
+	Budget   int             // bytes of changed pages kept in memory; 0 = 16 MiB
 	Logger   *slog.Logger    // for rare events; nil = none
 }
 
@@ -27,6 +29,7 @@ type Store struct {
 	readers  *readers
 	readOnly bool
 	maxSize  int64
+	budget   int
 	log      *slog.Logger
 	notes    []func() // what to log once the writer mutex is free; guarded by it
 	buffers  [][]byte // of pages, not in use; guarded by the writer mutex
@@ -70,6 +73,7 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 		shared:   sharedIn(area),
 		readOnly: o.ReadOnly,
 		maxSize:  o.MaxSize,
+		budget:   cmp.Or(o.Budget, defaultBudget),
 		log:      o.Logger,
 	}
 	if s.log == nil {

@@ -19,12 +19,15 @@ type Writer struct {
 	// Snapshot is what the transaction sees, its own changes included.
 	Snapshot index.Snapshot
 
-	store   *Store
-	base    commit
-	alloc   *allocator // from Start on
-	started bool
-	done    bool
-	err     error // why the transaction cannot be committed any more
+	store    *Store
+	base     commit
+	alloc    *allocator // from Start on
+	runs     runs
+	buffered int // pages of Snapshot.Made that are not stored
+	adds     bool
+	started  bool
+	done     bool
+	err      error // why the transaction cannot be committed any more
 }
 
 // Write waits for the writer mutex and begins a write transaction. ctx bounds the
@@ -58,14 +61,32 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 	return w, nil
 }
 
-// Start must succeed before the first change. It gives the transaction its txid.
-func (w *Writer) Start() error {
+// Start must succeed before each change, adds saying that the change makes the
+// store larger: it is refused a little earlier than others, so that in a full store
+// deletes find pages to begin with. The first Start gives the transaction its txid;
+// later ones store pages if there are too many in memory, so that what was read
+// from the transaction is good until the next Start only.
+func (w *Writer) Start(adds bool) error {
 	if w.done {
 		return ErrTxDone
 	}
-	if w.started || w.err != nil {
+	if w.err != nil {
 		return w.err
 	}
+	w.adds = w.adds || adds
+	if !w.started {
+		return w.begin()
+	}
+	if w.buffered<<w.store.pageShift < w.store.budget {
+		return nil
+	}
+	if err := w.spill(); err != nil {
+		return w.Fail(err)
+	}
+	return nil
+}
+
+func (w *Writer) begin() error {
 	base, err := w.store.openSession(w.base)
 	if err != nil {
 		return w.Fail(err)
@@ -76,7 +97,7 @@ func (w *Writer) Start() error {
 	pins := w.store.readers.scan(base.other, w.store.note)
 	next := w.store.shared.next.Add(1)
 	w.Snapshot.TxID = index.TxID(next)
-	w.Snapshot.Dirty = map[index.PageID][]byte{}
+	w.Snapshot.Made = map[index.PageID][]byte{}
 	invariant.Assert(w.Snapshot.TxID > w.base.txid, "I10: txid %v after %v", w.Snapshot.TxID, w.base.txid)
 	w.alloc = newAllocator(&w.Snapshot, w, &w.base, pins)
 	if err := w.alloc.sort(listsAtStart); err != nil {
@@ -102,50 +123,37 @@ func (w *Writer) Err() error { return w.err }
 func (w *Writer) Rollback() {
 	if !w.done {
 		w.done = true
-		w.store.recycle(w.Snapshot.Dirty)
-		w.Snapshot.Dirty = nil
-		w.store.unlock()
-	}
-}
-
-// maxBuffers is how many page buffers a handle keeps for its next transaction.
-const maxBuffers = 256
-
-// buffer returns a page of zeros. Requires the writer mutex.
-func (s *Store) buffer() []byte {
-	if n := len(s.buffers); n > 0 {
-		b := s.buffers[n-1]
-		s.buffers = s.buffers[:n-1]
-		clear(b)
-		return b
-	}
-	return make([]byte, s.pageSize)
-}
-
-// recycle takes back the buffers of a transaction that ends, and with them what
-// the application still holds of it. Under invariants they are spoiled instead, so
-// that a late use shows.
-func (s *Store) recycle(dirty map[index.PageID][]byte) {
-	for _, b := range dirty {
-		if invariant.Enabled {
-			for i := range b {
-				b[i] = 0xdb
-			}
-		} else if len(s.buffers) < maxBuffers {
-			s.buffers = append(s.buffers, b)
+		for _, buf := range w.Snapshot.Made {
+			w.store.recycle(buf)
 		}
+		w.Snapshot.Made = nil
+		w.store.trim()
+		w.store.unlock()
 	}
 }
 
 // Alloc implements index.Pager.
 func (w *Writer) Alloc() (index.PageID, []byte, error) {
-	id, err := w.AllocRun(1)
+	id, err := w.alloc.alloc(1)
 	if err != nil {
 		return 0, nil, err
 	}
-	buf := w.store.buffer()
-	w.Snapshot.Dirty[id] = buf
+	if err := w.claim(extent{id, 1}); err != nil {
+		return 0, nil, err
+	}
+	buf := w.buffer(id)
 	return id, buf, nil
+}
+
+// Again implements index.Pager.
+func (w *Writer) Again(id index.PageID) ([]byte, error) { return w.buffer(id), nil }
+
+// buffer returns a page of zeros that becomes page id.
+func (w *Writer) buffer(id index.PageID) []byte {
+	buf := w.store.buffer()
+	w.Snapshot.Made[id] = buf
+	w.buffered++
+	return buf
 }
 
 // AllocRun implements index.Pager.
@@ -154,31 +162,57 @@ func (w *Writer) AllocRun(n int) (index.PageID, error) {
 	if err != nil {
 		return 0, err
 	}
-	for i := range index.PageID(n) {
-		if w.Snapshot.Dirty[id+i] != nil {
-			return 0, errors.Wrapf(index.ErrCorrupt, "page %d is free twice", id+i)
-		}
+	e := extent{id, uint64(n)}
+	if err := w.claim(e); err != nil {
+		return 0, err
 	}
-	return id, w.store.checkSize(w.alloc.pages)
+	w.Snapshot.Made[id] = nil
+	w.runs.add(e)
+	return id, nil
+}
+
+// claim returns an error if the transaction may not have the pages, or has them:
+// the free-space tree of a damaged file may say so.
+func (w *Writer) claim(e extent) error {
+	twice := w.runs.touch(e)
+	for id := e.start; id < e.end(); id++ {
+		_, made := w.Snapshot.Made[id]
+		twice = twice || made
+	}
+	if twice {
+		return errors.Wrapf(index.ErrCorrupt, "%d pages from %d are free twice", e.pages, e.start)
+	}
+	if w.alloc.pages == w.base.pages {
+		return nil
+	}
+	return w.store.checkSize(w.need())
 }
 
 // Store implements index.Pager.
 func (w *Writer) Store(id index.PageID, bufs [][]byte) error {
-	if err := w.store.grow(w.alloc.pages); err != nil {
+	if err := w.store.grow(w.need()); err != nil {
 		return err
 	}
 	if err := w.store.storage.Store(int64(id)<<w.store.pageShift, bufs); err != nil {
 		return err
 	}
-	memory, err := w.store.view(w.alloc.pages)
-	w.Snapshot.Memory = memory
+	return w.look()
+}
+
+// look brings all pages of the transaction that have been stored into view.
+func (w *Writer) look() (err error) {
+	w.Snapshot.Memory, err = w.store.view(w.alloc.pages)
 	return err
 }
 
 // Retire implements index.Pager.
 func (w *Writer) Retire(r index.Ref, n int) error {
 	if r.TxID == w.Snapshot.TxID {
-		delete(w.Snapshot.Dirty, r.Page)
+		if w.Snapshot.Made[r.Page] != nil {
+			w.buffered--
+		}
+		delete(w.Snapshot.Made, r.Page)
+		w.runs.remove(r.Page)
 	}
 	return w.alloc.retire(r, n)
 }
