@@ -2,7 +2,7 @@ package store
 
 import (
 	"bytes"
-	"iter"
+	"math"
 	"runtime/debug"
 	"slices"
 
@@ -11,103 +11,182 @@ import (
 	"github.com/sharekv/sharekv/index"
 )
 
-// Bucket is a set of keys with their values, in the order of bytes.Compare. It is
-// valid until its transaction ends.
+// Bucket is a set of keys with their values, in the order of bytes.Compare, and of
+// further buckets, whose names are in one name space with the keys. It is valid
+// until its transaction ends.
 //
 // Keys and values that a method returns are not copies. In a read transaction
 // they are valid until it ends, in a write transaction until its next change.
 // They must not be changed: in a read transaction they lie in memory that cannot
 // be written.
+//
+// After an error about its arguments, ErrConflict, and those about buckets that
+// are, or are not, there, a write transaction can go on. After any other error of
+// a change it cannot be committed.
 type Bucket struct {
-	tx *Tx
+	tx   *Tx
+	root index.Root // in a read transaction
+
+	// In a write transaction.
+	tree   *index.Tree
+	stored index.Root         // what the bucket that this one is in says
+	open   map[string]*Bucket // those in this one that have been asked for
+	gone   bool               // deleted
 }
 
 // Get returns the value of key, or ErrNotFound.
 func (b *Bucket) Get(key []byte) (value []byte, err error) {
-	tx := b.tx
-	if err := tx.readable(); err != nil {
+	if err := b.readable(); err != nil {
 		return nil, err
 	}
-	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
-	v, kind, err := tx.snapshot.Get(tx.root(), key)
+	defer b.tx.db.catch(debug.SetPanicOnFault(true), &err)
+	v, kind, err := b.tx.snapshot.Get(b.ref(), key)
 	if err == nil && kind != index.KindValue {
 		return nil, ErrNotFound
 	}
 	return v, err
 }
 
-// readable returns why the transaction cannot be read: it has ended, or a change
-// has failed half-way.
-func (tx *Tx) readable() error {
-	if tx.done.Load() {
+// readable returns why the bucket cannot be read: its transaction has ended, or a
+// change has failed half-way, or it was deleted.
+func (b *Bucket) readable() error {
+	switch tx := b.tx; {
+	case tx.done.Load():
 		return ErrTxDone
-	}
-	if tx.writer != nil {
+	case b.gone:
+		return errors.Wrapf(ErrBucketNotFound, "it was deleted")
+	case tx.writer != nil:
 		return tx.writer.Err()
 	}
 	return nil
 }
 
-func (tx *Tx) root() index.Ref {
-	if tx.writer != nil {
-		return tx.writer.Main.Root.Ref
+func (b *Bucket) ref() index.Ref {
+	if b.tree != nil {
+		return b.tree.Root.Ref
 	}
-	return tx.reader.Main.Ref
+	return b.root.Ref
 }
 
-// Put makes value the value of key. Both are copied. After an error about the
-// key or the value the transaction can go on; after any other it cannot be
-// committed.
+// Put makes value the value of key. Both are copied. ErrIsBucket if key names a
+// bucket.
 func (b *Bucket) Put(key, value []byte) error {
-	tx := b.tx
-	if err := tx.changeable(key); err != nil {
+	if err := b.changeable(key); err != nil {
 		return err
 	}
 	if len(value) > MaxValue {
 		return errors.Wrapf(ErrValueTooLarge, "%d bytes are more than %d", len(value), MaxValue)
 	}
-	return tx.change(func(t *index.Tree) error { return t.Put(key, value) })
+	return b.change(adding, func(t *index.Tree) error { return t.Put(key, value) })
 }
 
-// Delete removes key and its value. A key that is not there is no error. Errors
-// are those of Put.
-func (b *Bucket) Delete(key []byte) error {
-	tx := b.tx
-	if err := tx.changeable(key); err != nil {
+// PutIf is Put if the value of key is old, and otherwise changes nothing and
+// returns ErrConflict. A nil old stands for no value: it is not the same as an
+// empty one.
+func (b *Bucket) PutIf(key, old, value []byte) error {
+	if err := b.changeable(key); err != nil {
 		return err
 	}
-	return tx.change(func(t *index.Tree) error {
+	now, err := b.Get(key)
+	switch {
+	case err != nil && err != ErrNotFound:
+		return err
+	case (err == nil) != (old != nil) || !bytes.Equal(now, old):
+		return ErrConflict
+	}
+	return b.Put(key, value)
+}
+
+// Delete removes key and its value. A key that is not there is no error.
+// ErrIsBucket if key names a bucket.
+func (b *Bucket) Delete(key []byte) error {
+	if err := b.changeable(key); err != nil {
+		return err
+	}
+	return b.change(deleting, func(t *index.Tree) error {
 		_, err := t.Delete(key)
 		return err
 	})
 }
 
-// changeable returns the error for a change of key that is not possible.
-func (tx *Tx) changeable(key []byte) error {
-	switch {
+// DeleteRange deletes the keys with lo <= key < hi and returns how many there
+// were; nil is no bound. Buckets stay. After an error the number is of those that
+// had been deleted.
+func (b *Bucket) DeleteRange(lo, hi []byte) (deleted int, err error) {
+	if err := b.writable(); err != nil {
+		return 0, err
+	}
+	hi = slices.Clone(hi)
+	c := b.Cursor()
+	for ok := c.Seek(lo); ok; ok = c.Next() {
+		if hi != nil && bytes.Compare(c.Key(), hi) >= 0 {
+			return deleted, nil
+		}
+		if err := b.Delete(c.Key()); err != nil {
+			return deleted, err
+		}
+		deleted++
+	}
+	return deleted, c.err
+}
+
+// NextSequence returns the next number of the bucket's own: 1, then 2, and so on.
+// Numbers of a transaction that is not committed are returned again.
+func (b *Bucket) NextSequence() (next uint64, err error) {
+	if err := b.writable(); err != nil {
+		return 0, err
+	}
+	if b.tree.Root.Sequence == math.MaxUint64 {
+		return 0, errors.New("store: the sequence of the bucket is at its end")
+	}
+	err = b.change(adding, func(t *index.Tree) error {
+		t.Root.Sequence++
+		next = t.Root.Sequence
+		return nil
+	})
+	return next, err
+}
+
+// writable returns why the bucket cannot be changed.
+func (b *Bucket) writable() error {
+	switch tx := b.tx; {
 	case tx.done.Load():
 		return ErrTxDone
 	case tx.writer == nil:
 		return ErrReadOnly
 	}
-	pageSize := tx.snapshot.PageSize()
+	return b.readable()
+}
+
+// changeable returns why key cannot be changed.
+func (b *Bucket) changeable(key []byte) error {
+	if err := b.writable(); err != nil {
+		return err
+	}
+	pageSize := b.tx.snapshot.PageSize()
 	err := index.CheckKey(key, pageSize)
-	if errors.Is(err, ErrKeyTooLarge) {
+	if err == ErrKeyTooLarge {
 		return errors.Wrapf(err, "%d bytes are more than %d", len(key), index.MaxKey(pageSize))
 	}
 	return err
 }
 
+// What a change does to the size of the store.
+const (
+	adding   = true
+	deleting = false
+)
+
 // change lets fn change the tree. Whatever goes wrong half-way, the transaction
 // cannot be committed any more.
-func (tx *Tx) change(fn func(*index.Tree) error) error {
+func (b *Bucket) change(adds bool, fn func(*index.Tree) error) error {
 	err := errChangePanicked
 	defer func() {
-		if err != nil {
-			tx.writer.Fail(err)
+		if err != nil && err != ErrIsBucket && err != ErrNotBucket {
+			b.tx.writer.Fail(err)
 		}
 	}()
-	err = tx.tryChange(fn)
+	err = b.tryChange(adds, fn)
 	return err
 }
 
@@ -115,78 +194,13 @@ func (tx *Tx) change(fn func(*index.Tree) error) error {
 // change that the application recovered from.
 var errChangePanicked = errors.New("store: a change did not end")
 
-func (tx *Tx) tryChange(fn func(*index.Tree) error) (err error) {
-	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
-	if err := tx.writer.Start(true); err != nil {
+func (b *Bucket) tryChange(adds bool, fn func(*index.Tree) error) (err error) {
+	defer b.tx.db.catch(debug.SetPanicOnFault(true), &err)
+	if err := b.tx.writer.Start(adds); err != nil {
 		return err
 	}
-	return fn(tx.writer.Main)
-}
-
-// All returns the entries in key order.
-func (b *Bucket) All() iter.Seq2[[]byte, []byte] { return b.Range(nil, nil) }
-
-// Range returns the entries with lo <= key < hi in key order; nil is no bound.
-//
-// In a write transaction the bucket may be changed while the iterator is used:
-// it goes on at the first key greater than the last one. An iterator that meets
-// an error ends, and Tx.Err says so.
-func (b *Bucket) Range(lo, hi []byte) iter.Seq2[[]byte, []byte] {
-	lo, hi = slices.Clone(lo), slices.Clone(hi)
-	return func(yield func(key, value []byte) bool) {
-		w := walk{tx: b.tx}
-		for ok := w.seek(lo); ok; ok = w.next() {
-			if hi != nil && bytes.Compare(w.key, hi) >= 0 || !yield(w.key, w.value) {
-				return
-			}
-		}
-		if w.err != nil {
-			b.tx.fail(w.err)
-		}
+	if err := fn(b.tree); err != nil {
+		return err
 	}
-}
-
-// walk is the state of an iterator: a cursor that skips what is no value.
-type walk struct {
-	tx         *Tx
-	cursor     *index.Cursor
-	key, value []byte
-	err        error
-}
-
-func (w *walk) seek(lo []byte) (ok bool) {
-	if w.err = w.tx.readable(); w.err != nil {
-		return false
-	}
-	defer w.tx.db.catch(debug.SetPanicOnFault(true), &w.err)
-	if w.tx.writer != nil {
-		w.cursor = w.tx.writer.Main.Cursor()
-	} else {
-		w.cursor = w.tx.snapshot.Cursor(w.tx.reader.Main.Ref)
-	}
-	return w.settle(w.cursor.Seek(lo))
-}
-
-func (w *walk) next() (ok bool) {
-	if w.err = w.tx.readable(); w.err != nil {
-		return false
-	}
-	defer w.tx.db.catch(debug.SetPanicOnFault(true), &w.err)
-	return w.settle(w.cursor.Next())
-}
-
-func (w *walk) settle(ok bool) bool {
-	for ; ok; ok = w.cursor.Next() {
-		value, kind, err := w.cursor.Value()
-		if err != nil {
-			w.err = err
-			return false
-		}
-		if kind == index.KindValue {
-			w.key, w.value = w.cursor.Key(), value
-			return true
-		}
-	}
-	w.err = w.cursor.Err()
-	return false
+	return b.tx.writer.Spill()
 }

@@ -20,7 +20,13 @@ type Report struct {
 // order of keys, separators, and that each page of the store has exactly one use.
 // Damage is ErrCorrupt, and the text says where. Other processes can go on
 // meanwhile. It ends early, with the context's cause, when ctx is done.
-func (db *DB) Check(ctx context.Context) (report *Report, err error) {
+func (db *DB) Check(ctx context.Context) (*Report, error) {
+	return db.CheckProgress(ctx, func(done, pages int64) {})
+}
+
+// CheckProgress is Check, and calls progress now and then with how many of the pages
+// it has looked at.
+func (db *DB) CheckProgress(ctx context.Context, progress func(done, pages int64)) (report *Report, err error) {
 	if !db.calls.enter() {
 		return nil, ErrClosed
 	}
@@ -31,7 +37,12 @@ func (db *DB) Check(ctx context.Context) (report *Report, err error) {
 		return nil, err
 	}
 	defer r.End()
-	c, err := r.Check(func(int) error { return context.Cause(ctx) })
+	done, pages := int64(0), int64(len(r.Snapshot.Memory)/r.Snapshot.PageSize())
+	c, err := r.Check(func(n int) error {
+		done += int64(n)
+		progress(done, pages)
+		return context.Cause(ctx)
+	})
 	if err != nil {
 		return nil, err
 	}

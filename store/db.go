@@ -341,6 +341,11 @@ func (db *DB) AppendGet(dst, key []byte) (value []byte, err error) {
 	return append(dst, v...), err
 }
 
+// Delete removes key and its value, in a transaction of its own.
+func (db *DB) Delete(key []byte) error {
+	return db.Update(func(tx *Tx) error { return tx.Delete(key) })
+}
+
 // Put makes value the value of key, in a transaction of its own.
 func (db *DB) Put(key, value []byte) error {
 	return db.Update(func(tx *Tx) error { return tx.Put(key, value) })

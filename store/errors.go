@@ -46,6 +46,10 @@ var (
 	// transaction of View is used again by a later View, so that a use which comes
 	// too late may also go unnoticed; with the build tag invariants it never does.
 	ErrTxDone = txn.ErrTxDone
+	// ErrBucketNotFound is returned for a bucket that is not there, or not any more.
+	ErrBucketNotFound = errors.New("store: bucket not found")
+	// ErrNotBucket is returned for a bucket whose name is the key of a value.
+	ErrNotBucket = index.ErrNotBucket
 	// ErrNotFound is returned, bare, for a key that is not there.
 	ErrNotFound = index.ErrNotFound
 )
@@ -63,6 +67,12 @@ var (
 	ErrKeyEmpty      = index.ErrKeyEmpty
 	ErrKeyTooLarge   = index.ErrKeyTooLarge
 	ErrValueTooLarge = index.ErrValueTooLarge
+	// ErrIsBucket is returned, bare, for a value whose key names a bucket. The
+	// transaction can go on.
+	ErrIsBucket = index.ErrIsBucket
+	// ErrConflict is returned, bare, by PutIf when the value is not the one expected.
+	// The transaction can go on.
+	ErrConflict = errors.New("store: the value is not the one expected")
 	// ErrNoSpace is returned when the disk, or Options.MaxSize, is full. What was
 	// committed before is not touched.
 	ErrNoSpace = mmapfile.ErrNoSpace

@@ -120,6 +120,7 @@ func (tx *Tx) read(db *DB) (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
 	tx.reader, err = db.txn.Read()
 	tx.use(db, &tx.reader.Snapshot)
+	tx.Bucket.root = tx.reader.Main
 	return err
 }
 
@@ -135,6 +136,7 @@ func (tx *Tx) write(ctx context.Context, db *DB) (err error) {
 		return err
 	}
 	tx.use(db, &tx.writer.Snapshot)
+	tx.Bucket.tree = tx.writer.Main
 	return nil
 }
 
@@ -164,6 +166,9 @@ func (tx *Tx) commit() (err error) {
 		return err
 	}
 	defer tx.db.catch(debug.SetPanicOnFault(true), &err)
+	if err := tx.save(); err != nil {
+		return err
+	}
 	return tx.writer.Commit()
 }
 

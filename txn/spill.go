@@ -13,9 +13,21 @@ import (
 // memory before it stores them.
 const defaultBudget = 16 << 20
 
-// spill stores pages in their places, which nobody refers to before the commit,
-// and lets go of their buffers. Branches are on the way to many keys: as long as
-// they are few they stay.
+// Spill stores pages, if there are too many in memory, in their places, which nobody
+// refers to before the commit. It ends what is left of slices that were read before
+// the last change.
+func (w *Writer) Spill() error {
+	if w.buffered<<w.store.pageShift <= w.store.budget {
+		return nil
+	}
+	if err := w.spill(); err != nil {
+		return w.Fail(err)
+	}
+	return nil
+}
+
+// spill keeps the branches as long as they are few: they are on the way to many
+// keys.
 func (w *Writer) spill() error {
 	var leaves, branches []index.PageID
 	for id, buf := range w.Snapshot.Made {

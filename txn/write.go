@@ -61,11 +61,10 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 	return w, nil
 }
 
-// Start must succeed before each change, adds saying that the change makes the
-// store larger: it is refused a little earlier than others, so that in a full store
-// deletes find pages to begin with. The first Start gives the transaction its txid;
-// later ones store pages if there are too many in memory, so that what was read
-// from the transaction is good until the next Start only.
+// Start must succeed before each change, and Spill after it. The first Start gives
+// the transaction its txid. adds says that the change makes the store larger: it is
+// refused a little earlier than others, so that in a full store deletes find pages
+// to begin with.
 func (w *Writer) Start(adds bool) error {
 	if w.done {
 		return ErrTxDone
@@ -74,16 +73,10 @@ func (w *Writer) Start(adds bool) error {
 		return w.err
 	}
 	w.adds = w.adds || adds
-	if !w.started {
-		return w.begin()
-	}
-	if w.buffered<<w.store.pageShift < w.store.budget {
+	if w.started {
 		return nil
 	}
-	if err := w.spill(); err != nil {
-		return w.Fail(err)
-	}
-	return nil
+	return w.begin()
 }
 
 func (w *Writer) begin() error {
