@@ -17,13 +17,18 @@ import (
 // reopening and crashes. It is not dense.
 type Rev uint64
 
-// Tx is a transaction. It sees one state of the store: a read transaction the
-// last commit before it began, a write transaction also its own changes.
+// top is Bucket by a name that does not hide its method of the same name.
+type top = Bucket
+
+// Tx is a transaction. It has all methods of Bucket, for the root bucket.
+//
+// It sees one state of the store: a read transaction the last commit before it
+// began, a write transaction also its own changes.
 //
 // A read transaction may be used by several goroutines at once, a write
 // transaction may not.
 type Tx struct {
-	Bucket // the root bucket
+	top // the root bucket
 
 	db       *DB
 	snapshot *index.Snapshot
@@ -120,7 +125,7 @@ func (tx *Tx) read(db *DB) (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
 	tx.reader, err = db.txn.Read()
 	tx.use(db, &tx.reader.Snapshot)
-	tx.Bucket.root = tx.reader.Main
+	tx.top.root = tx.reader.Main
 	return err
 }
 
@@ -136,12 +141,12 @@ func (tx *Tx) write(ctx context.Context, db *DB) (err error) {
 		return err
 	}
 	tx.use(db, &tx.writer.Snapshot)
-	tx.Bucket.tree = tx.writer.Main
+	tx.top.tree = tx.writer.Main
 	return nil
 }
 
 func (tx *Tx) use(db *DB, snapshot *index.Snapshot) {
-	tx.db, tx.snapshot, tx.Bucket.tx = db, snapshot, tx
+	tx.db, tx.snapshot, tx.top.tx = db, snapshot, tx
 	tx.failure.Store(nil)
 	tx.done.Store(false)
 }
