@@ -13,6 +13,7 @@
 // # The picture
 //
 //	View, Get ─▶ the last durable commit, in the read-only view: no lock, no copy
+//	Bucket ────▶ an entry of the bucket around it that says where its own tree begins
 //	Update ────▶ writer mutex ─▶ changed copies of pages ─▶ flush ─▶ meta page ─▶ flush
 //
 // Readers never wait. Writers of all processes take turns.
@@ -41,6 +42,10 @@
 //
 // It does not work over network file systems, nor does it share anything between
 // hosts. It does not give space back to the system: what a store no longer needs it
-// reuses, and the file keeps its greatest size. Deleting needs a few pages first, so
-// a store that has reached Options.MaxSize, or the end of the disk, may refuse it.
+// reuses, and the file keeps its greatest size.
+//
+// Deleting needs pages first, and what it frees can be reused two commits later. So
+// what makes a store larger is refused some pages before Options.MaxSize, or the end
+// of the disk, and deletes have those to begin with. While a long reader keeps what
+// was deleted they may still run out.
 package store

@@ -69,6 +69,19 @@
 // needs it. When that reader has gone, the list comes up again. So each page is looked
 // at once, and once for each reader that it had to wait for.
 //
+// What adds to a store leaves some pages behind the high-water mark allocated. They are
+// for deletes, which need pages before they free any.
+//
+// # Large transactions
+//
+// Overflow runs are stored when they are put. Tree pages are kept in memory up to a
+// budget; beyond it they are stored in their places, leaves before branches, between
+// two changes. Nobody else refers to them, so they can be read back, changed and stored
+// in the same place again. Until the commit a power cut, or the death of the writer,
+// leaves pages that are free.
+//
+// # Free space
+//
 // What a transaction takes from the free-space tree it takes in hand, without changing
 // the tree; at commit what is left, and what it retired, is written. A transaction that
 // is rolled back, or dies, has changed nothing.
