@@ -18,6 +18,7 @@ const (
 	exitNotFound = 3
 	exitCorrupt  = 4
 	exitBusy     = 5
+	exitConflict = 6
 )
 
 // usageError is a mistake in the command line itself: nothing was done.
@@ -30,11 +31,18 @@ func usageErrorf(format string, args ...any) error {
 	return &usageError{errors.Newf(format, args...)}
 }
 
-// absentError is store.ErrNotFound for people.
-type absentError struct{ key string }
+// plainError is an error of the store in words of kvctl's own.
+type plainError struct {
+	text  string
+	cause error
+}
 
-func (e *absentError) Error() string { return fmt.Sprintf("there is no key %.64q", e.key) }
-func (e *absentError) Unwrap() error { return store.ErrNotFound }
+func (e *plainError) Error() string { return e.text }
+func (e *plainError) Unwrap() error { return e.cause }
+
+func plainErrorf(cause error, format string, args ...any) error {
+	return &plainError{fmt.Sprintf(format, args...), cause}
+}
 
 func exitCode(err error) int {
 	var usage *usageError
@@ -43,8 +51,10 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
-	case errors.Is(err, store.ErrNotFound):
+	case errors.IsAny(err, store.ErrNotFound, store.ErrBucketNotFound):
 		return exitNotFound
+	case errors.Is(err, store.ErrConflict):
+		return exitConflict
 	case errors.IsAny(err, store.ErrCorrupt, store.ErrNotStore, store.ErrTruncated, store.ErrFault):
 		return exitCorrupt
 	case errors.Is(err, store.ErrBusy):

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -20,24 +21,33 @@ const (
 )
 
 func newLoadCommand(s *storeFlags) *cobra.Command {
-	var format string
+	var (
+		o     selection
+		lines form
+	)
 	cmd := &cobra.Command{
-		Use:   "load FILE",
-		Short: "Store the records of a file.",
+		Use:        "load FILE",
+		SuggestFor: []string{"import", "restore"},
+		Short:      "Store the records of a file.",
 		Example: `  kvctl -s new.kv load all.tsv
   kvctl -s app.kv scan --prefix user/ | kvctl -s users.kv load -
+  kvctl -s app.kv scan -r --bucket services/web | kvctl -s new.kv load --bucket web -
   jq -c '{key: .id, value: .name}' users.json | kvctl -s users.kv load -`,
 		Long: `FILE holds lines of text or of JSON, as scan prints them; - is stdin.
 
 ` + formatHelp + `
 
-The first line tells the form: JSON if it begins with { and has no tab. A line ends
-in \n; a carriage return right before it belongs to the line end. A line is at most
-64 MiB long.
+The first line tells the form: JSON if it begins with { and has no tab. What scan
+printed with --format hex needs that flag here, too; --format text is for text of
+which the first line looks like JSON. A line ends in \n; a carriage return right
+before it belongs to the line end. A line is at most 256 MiB long.
 
-The store is created if it does not exist. Records are stored in transactions of
-1,000 (fewer if they are large). An error says how many records are stored; they
-are the first ones of the file, and loading the whole file again does no harm.`,
+The store and the buckets are created if they do not exist. Records are stored in
+transactions of 1,000 (fewer if they are large). An error says how many records are
+stored; they are the first ones of the file, and loading the whole file again does no
+harm.
+
+` + bucketHelp,
 		Args: wants("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in, name, err := openInput(cmd.InOrStdin(), args[0])
@@ -47,25 +57,25 @@ are the first ones of the file, and loading the whole file again does no harm.`,
 			defer in.Close()
 			bar := newByteBar(cmd.ErrOrStderr(), in)
 			defer bar.end()
-			records, err := newRecordReader(name, bar.proxy(in), format)
-			if err != nil {
-				return err
+			start := time.Now()
+			l := loader{in: newRecordReader(name, bar.proxy(in), lines), top: o.bucket}
+			if l.read(); len(l.batch) == 0 && !errors.Is(l.err, io.EOF) {
+				return l.err // before a store is created
 			}
 			return s.with(creating, func(db *store.DB) error {
-				start := time.Now()
-				n, err := load(db, records)
-				if err != nil {
+				if err := l.load(db); err != nil {
 					return errors.WithHintf(err,
-						"records stored: %d; loading the whole file again does no harm", n)
+						"records stored: %d; loading the whole file again does no harm", l.stored)
 				}
 				bar.end()
 				took := time.Since(start).Round(time.Millisecond)
-				fmt.Fprintf(cmd.ErrOrStderr(), "%d records in %v\n", n, took)
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s in %v\n", counted(l.stored, "record"), took)
 				return nil
 			})
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", "auto", "the `FORM` of the lines: auto, tsv or json")
+	o.registerBucket(cmd.Flags())
+	registerForm(cmd.Flags(), &lines, "form of the lines", formAuto, formText, formHex, formJSON)
 	return cmd
 }
 
@@ -83,52 +93,75 @@ func openInput(stdin io.Reader, name string) (io.ReadCloser, string, error) {
 	return f, name, err
 }
 
-// load stores all records and returns how many are stored, also with an error:
-// the first ones of the input.
-func load(db *store.DB, in *recordReader) (int64, error) {
-	var stored int64
-	for {
-		first := in.line + 1
-		batch, readErr := readBatch(in)
-		if len(batch) > 0 {
-			if err := storeBatch(db, in, first, batch); err != nil {
-				return stored, err
-			}
-			stored += int64(len(batch))
+// A loader stores the records of an input.
+type loader struct {
+	in     *recordReader
+	top    bucketPath // where the paths of records begin
+	first  int        // line of the batch
+	batch  []record
+	err    error // of reading after the batch
+	stored int   // records, the first ones of the input
+}
+
+// read reads the records of one transaction before the write lock is asked for, so
+// that slow input keeps no writer waiting.
+func (l *loader) read() {
+	l.first, l.batch = l.in.line+1, nil
+	for bytes := 0; len(l.batch) < batchRecords && bytes < batchBytes; {
+		var r record
+		if r, l.err = l.in.next(); l.err != nil {
+			return
 		}
-		if errors.Is(readErr, io.EOF) {
-			return stored, nil
+		l.batch = append(l.batch, r)
+		bytes += len(r.key) + len(r.value)
+	}
+}
+
+// load stores what was read, and then the rest of the input.
+func (l *loader) load(db *store.DB) error {
+	for ; ; l.read() {
+		if err := l.store(db); err != nil {
+			return err
 		}
-		if readErr != nil {
-			return stored, readErr
+		if errors.Is(l.err, io.EOF) {
+			return nil
+		}
+		if l.err != nil {
+			return l.err
 		}
 	}
 }
 
-// storeBatch stores the records that begin at line first of in, all or none.
-func storeBatch(db *store.DB, in *recordReader, first int, batch []record) error {
-	return db.Update(func(tx *store.Tx) error {
-		for i, r := range batch {
-			if err := tx.Put(r.key, r.value); err != nil {
-				return in.at(first+i, err)
+// store stores the batch, all of it or nothing.
+func (l *loader) store(db *store.DB) error {
+	if len(l.batch) == 0 {
+		return nil
+	}
+	n := 0
+	err := db.Update(func(tx *store.Tx) error {
+		var s selection
+		var b *store.Bucket
+		for i, r := range l.batch {
+			path := l.top.join(r.bucket...)
+			if b == nil || !slices.Equal(path, s.bucket) {
+				s.bucket = path
+				var err error
+				if b, err = s.ensure(tx); err != nil {
+					return l.in.at(l.first+i, err)
+				}
 			}
+			if r.isBucket() {
+				continue
+			}
+			if err := b.Put(r.key, r.value); err != nil {
+				return l.in.at(l.first+i, explainKey(err, r.key))
+			}
+			n++
 		}
 		return nil
 	})
-}
-
-// readBatch reads the records of one transaction before the write lock is asked
-// for, so that slow input keeps no writer waiting. With an error come the
-// records before it.
-func readBatch(in *recordReader) ([]record, error) {
-	var batch []record
-	for bytes := 0; len(batch) < batchRecords && bytes < batchBytes; {
-		r, err := in.next()
-		if err != nil {
-			return batch, err
-		}
-		batch = append(batch, r)
-		bytes += len(r.key) + len(r.value)
+	if err == nil {
+		l.stored += n
 	}
-	return batch, nil
+	return err
 }

@@ -53,6 +53,16 @@ func (s *storeFlags) with(o store.Options, fn func(*store.DB) error) (err error)
 	return advise(fn(db))
 }
 
+// view runs fn in a read transaction.
+func (s *storeFlags) view(fn func(*store.Tx) error) error {
+	return s.with(reading, func(db *store.DB) error { return db.View(fn) })
+}
+
+// change runs fn in a write transaction on a store that exists.
+func (s *storeFlags) change(fn func(*store.Tx) error) error {
+	return s.with(changing, func(db *store.DB) error { return db.Update(fn) })
+}
+
 func (s *storeFlags) resolve() (string, error) {
 	if s.timeout < 0 {
 		return "", usageErrorf("--timeout %v is negative", s.timeout)

@@ -38,7 +38,7 @@ func TestPutNamesTheHolderOfTheLock(t *testing.T) {
 	if _, err := lines.ReadString('\n'); err != nil {
 		t.Fatal(err)
 	}
-	_, stderr := kvctl(t, exitBusy, nil, "-s", path, "--timeout", "100ms", "put", "k", "meanwhile")
+	_, stderr := kvctl(t, exitBusy, nil, "-s", path, "--timeout", "1s", "put", "k", "meanwhile")
 	for _, want := range []string{strconv.Itoa(pid), "hint: wait longer with --timeout"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("pid %d holds the lock, but the message is\n%s", pid, stderr)
@@ -88,17 +88,57 @@ func TestScanAndLoadKeepEveryByte(t *testing.T) {
 	if got, _ := kvctl(t, exitOK, nil, "-s", path, "get", "every byte"); got != string(every) {
 		t.Errorf("get: %q", got)
 	}
-	for _, form := range []string{"--json=false", "--json"} {
-		lines, _ := kvctl(t, exitOK, nil, "-s", path, "scan", form)
+	for form, load := range map[string]string{
+		"auto": "auto", "ascii": "auto", "json": "auto", "hex": "hex",
+	} {
+		lines, _ := kvctl(t, exitOK, nil, "-s", path, "scan", "-r", "--format", form)
 		again := tempStore(t)
-		kvctl(t, exitOK, []byte(lines), "-s", again, "load", "-")
-		if got, _ := kvctl(t, exitOK, nil, "-s", again, "scan", form); got != lines {
-			t.Errorf("scan %s and load changed %.200q to %.200q", form, lines, got)
+		kvctl(t, exitOK, []byte(lines), "-s", again, "load", "--format", load, "-")
+		if got, _ := kvctl(t, exitOK, nil, "-s", again, "scan", "-r", "--format", form); got != lines {
+			t.Errorf("scan --format %s and load changed %.200q to %.200q", form, lines, got)
 		}
 		if got, _ := kvctl(t, exitOK, nil, "-s", again, "get", "every byte"); got != string(every) {
-			t.Errorf("after scan %s and load: %q", form, got)
+			t.Errorf("after scan --format %s and load: %q", form, got)
 		}
 	}
+}
+
+// TestKeysAreReadWithoutTheirValues damages a value, so that whoever reads it fails.
+func TestKeysAreReadWithoutTheirValues(t *testing.T) {
+	path := tempStore(t)
+	large := bytes.Repeat([]byte("a large value, "), 20_000)
+	kvctl(t, exitOK, large, "-s", path, "put", "--bucket", "a/b", "large", "-")
+	kvctl(t, exitOK, nil, "-s", path, "put", "--bucket", "a/b", "small", "1")
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(file, large[:1000])
+	if at < 0 {
+		t.Fatal("the value is not in the file")
+	}
+	file[at] ^= 1
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, args := range [][]string{
+		{"scan", "--keys-only"},
+		{"scan", "--keys-only", "--json", "-r"},
+		{"scan", "--keys-only", "--reverse"},
+		{"count"},
+		{"count", "-r"},
+		{"get", "small"},
+	} {
+		kvctl(t, exitOK, nil, append(args, "-s", path, "--bucket", "a/b")...)
+	}
+	for _, args := range [][]string{{"scan"}, {"scan", "--reverse"}, {"get", "large"}} {
+		out, _ := kvctl(t, exitCorrupt, nil, append(args, "-s", path, "--bucket", "a/b")...)
+		if strings.Contains(out, "large") {
+			t.Errorf("%q prints the record with the damaged value: %.100q", args, out)
+		}
+	}
+	kvctl(t, exitCorrupt, nil, "-s", path, "check")
 }
 
 func TestScanEndsQuietlyWhenItsReaderHasGone(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"strings"
@@ -11,89 +12,67 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// A record is a key with its value, and has two forms as a line. Both are
-// lossless whatever the bytes: what scan prints, load brings back.
+// A record is a key with its value, or an empty bucket, which has neither. Its forms
+// as a line are lossless whatever the bytes: what scan prints, load brings back.
 //
-//	text  KEY<TAB>VALUE, where tab, newline, carriage return and backslash in
-//	      KEY and VALUE are \t \n \r \\, and all other bytes are as they are
-//	JSON  {"key":"...","value":"..."}, or "key_base64" and "value_base64" for
-//	      bytes that are no UTF-8 text
-type record struct{ key, value []byte }
-
-// formatHelp describes the lines to the users of scan and load.
-const formatHelp = `A line of text is KEY<TAB>VALUE. In both, \t \n \r \\ stand for tab, newline,
-carriage return and backslash; other bytes are as they are. A line of JSON is
-{"key":"...","value":"..."}, with "key_base64" or "value_base64" in place of what
-is not UTF-8. Either form brings back every byte.`
-
-// appendEscaped appends b to dst as the text form has it.
-func appendEscaped(dst, b []byte) []byte {
-	for {
-		i := bytes.IndexAny(b, "\t\n\r\\")
-		if i < 0 {
-			return append(dst, b...)
-		}
-		dst = append(append(dst, b[:i]...), '\\', escapeLetter(b[i]))
-		b = b[i+1:]
-	}
+//	text  KEY<TAB>VALUE, or BUCKET<TAB>KEY<TAB>VALUE, with escapes, so that no
+//	      tab is left in any of them
+//	hex   the same with KEY and VALUE in hexadecimal
+//	JSON  {"bucket":"...","key":"...","value":"..."}, or "key_base64" and
+//	      "value_base64" for bytes that are no UTF-8 text
+type record struct {
+	bucket     bucketPath // from the bucket that the command is about
+	key, value []byte
 }
 
-func escapeLetter(c byte) byte {
-	switch c {
-	case '\t':
-		return 't'
-	case '\n':
-		return 'n'
-	case '\r':
-		return 'r'
-	}
-	return c
+// isBucket reports whether r stands for an empty bucket: a key is never empty.
+func (r *record) isBucket() bool { return len(r.key) == 0 && len(r.bucket) > 0 }
+
+// parseText reads a line of text, without its end.
+func parseText(line []byte) (record, error) { return parseFields(line, unescape) }
+
+// parseHex reads a line in hexadecimal.
+func parseHex(line []byte) (record, error) {
+	return parseFields(line, func(b []byte) ([]byte, error) {
+		out, err := hex.AppendDecode([]byte{}, b)
+		if err != nil {
+			return nil, errors.Newf("%.64q is not hexadecimal, two digits to a byte", b)
+		}
+		return out, nil
+	})
 }
 
-// unescape undoes appendEscaped. The result does not share memory with b.
-func unescape(b []byte) ([]byte, error) {
-	out := make([]byte, 0, len(b))
-	for {
-		i := bytes.IndexByte(b, '\\')
-		if i < 0 {
-			return append(out, b...), nil
+// parseFields reads a line whose keys and values decode undoes.
+func parseFields(line []byte, decode func([]byte) ([]byte, error)) (r record, err error) {
+	fields := bytes.Split(line, []byte{'\t'})
+	switch len(fields) {
+	case 1:
+		err := errors.New("no tab between key and value")
+		if bytes.HasPrefix(line, []byte{'['}) {
+			err = errors.WithHint(err, "JSON must be an object a line: jq -c '.[]' makes that of an array")
 		}
-		out = append(out, b[:i]...)
-		if i+1 == len(b) {
-			return nil, errors.New(`a backslash at the end: \\ stands for one`)
+		return r, err
+	case 2:
+	case 3:
+		if len(fields[0]) > 0 {
+			if r.bucket, err = parsePath(string(fields[0])); err != nil {
+				return r, err
+			}
 		}
-		switch b[i+1] {
-		case 't':
-			out = append(out, '\t')
-		case 'n':
-			out = append(out, '\n')
-		case 'r':
-			out = append(out, '\r')
-		case '\\':
-			out = append(out, '\\')
-		default:
-			return nil, errors.Newf(`\%c means nothing: \\ stands for a backslash`, b[i+1])
-		}
-		b = b[i+2:]
+		fields = fields[1:]
+	default:
+		return r, errors.New(`more than two tabs: \t stands for one in a key or value`)
 	}
+	if r.key, err = decode(fields[0]); err != nil {
+		return r, err
+	}
+	r.value, err = decode(fields[1])
+	return r, err
 }
 
-// parseText reads a line of text, without its end. The first tab ends the key.
-func parseText(line []byte) (record, error) {
-	k, v, ok := bytes.Cut(line, []byte{'\t'})
-	if !ok {
-		return record{}, errors.New("no tab between key and value")
-	}
-	key, err := unescape(k)
-	if err != nil {
-		return record{}, err
-	}
-	value, err := unescape(v)
-	return record{key, value}, err
-}
-
-// jsonRecord is a line of JSON: one key member, and at most one value member.
+// jsonRecord is a line of JSON: at most one key member and one value member.
 type jsonRecord struct {
+	Bucket      string  `json:"bucket,omitempty"` // the text of a path
 	Key         *string `json:"key,omitempty"`
 	KeyBase64   *string `json:"key_base64,omitempty"`
 	Value       *string `json:"value,omitempty"`
@@ -126,28 +105,37 @@ func fromTextOrBase64(name string, text, base *string) ([]byte, error) {
 
 // parseJSON reads a line of JSON. It refuses what would not come out as it went
 // in: bytes that are no UTF-8, and halves of surrogate pairs.
-func parseJSON(line []byte) (record, error) {
+func parseJSON(line []byte) (r record, err error) {
 	if !utf8.Valid(line) {
-		return record{}, errors.New("not UTF-8")
+		return r, errors.New("not UTF-8")
 	}
 	var j jsonRecord
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&j); err != nil {
-		return record{}, err
+	if err := dec.Decode(&j); errors.Is(err, io.ErrUnexpectedEOF) {
+		return r, errors.New("the JSON object does not end in this line")
+	} else if err != nil {
+		return r, err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return record{}, errors.New("more than one JSON object in a line")
+		return r, errors.New("more than one JSON object in a line")
 	}
-	if losesSurrogate(line, j.Key) || losesSurrogate(line, j.Value) {
-		return record{}, errors.New("half of a surrogate pair is no text")
+	if losesSurrogate(line, j.Key) || losesSurrogate(line, j.Value) || losesSurrogate(line, &j.Bucket) {
+		return r, errors.New("half of a surrogate pair is no text")
 	}
-	key, err := fromTextOrBase64("key", j.Key, j.KeyBase64)
-	if err != nil {
-		return record{}, err
+	if j.Bucket != "" {
+		if r.bucket, err = parsePath(j.Bucket); err != nil {
+			return r, err
+		}
+		if j == (jsonRecord{Bucket: j.Bucket}) {
+			return r, nil
+		}
 	}
-	value, err := fromTextOrBase64("value", j.Value, j.ValueBase64)
-	return record{key, value}, err
+	if r.key, err = fromTextOrBase64("key", j.Key, j.KeyBase64); err != nil {
+		return r, err
+	}
+	r.value, err = fromTextOrBase64("value", j.Value, j.ValueBase64)
+	return r, err
 }
 
 // losesSurrogate reports whether decoding line put the replacement character

@@ -9,7 +9,7 @@ import (
 )
 
 // lineMax bounds the memory that one line of input can ask for.
-const lineMax = 64 << 20
+const lineMax = 256 << 20
 
 // A recordReader reads records from lines. Each line ends in \n, or in \r\n as
 // some editors and shells write it: scan never prints a bare carriage return.
@@ -19,22 +19,22 @@ type recordReader struct {
 	parse func(line []byte) (record, error) // nil until the first line shows the form
 	line  int                               // number of the line read last
 	long  []byte                            // a line that outgrew the buffer of in
+	max   int                               // bytes of a line
 }
 
-// newRecordReader reads from in. The format is text, json, or auto: the first
-// line tells.
-func newRecordReader(name string, in io.Reader, format string) (*recordReader, error) {
-	r := &recordReader{name: name, in: bufio.NewReaderSize(in, 256<<10)}
-	switch format {
-	case "auto":
-	case "tsv":
+// newRecordReader reads from in lines of the form text, hex or JSON, or with auto what
+// the first line shows: text or JSON.
+func newRecordReader(name string, in io.Reader, lines form) *recordReader {
+	r := &recordReader{name: name, in: bufio.NewReaderSize(in, 256<<10), max: lineMax}
+	switch lines {
+	case formText:
 		r.parse = parseText
-	case "json":
+	case formHex:
+		r.parse = parseHex
+	case formJSON:
 		r.parse = parseJSON
-	default:
-		return nil, usageErrorf("--format %s is none of auto, tsv, json", format)
 	}
-	return r, nil
+	return r
 }
 
 // next returns the next record, whose memory is its own. It ends with io.EOF; an
@@ -51,7 +51,7 @@ func (r *recordReader) next() (record, error) {
 		}
 	}
 	rec, err := r.parse(line)
-	if err == nil && len(rec.key) == 0 {
+	if err == nil && len(rec.key) == 0 && (len(rec.value) > 0 || !rec.isBucket()) {
 		err = errors.New("the key is empty")
 	}
 	return rec, r.at(r.line, err)
@@ -68,8 +68,8 @@ func (r *recordReader) nextLine() ([]byte, error) {
 	r.long = r.long[:0]
 	for {
 		part, err := r.in.ReadSlice('\n')
-		if len(r.long)+len(part) > lineMax {
-			return nil, r.at(r.line, errors.Newf("the line is longer than %d MiB", lineMax>>20))
+		if len(r.long)+len(part) > r.max {
+			return nil, r.at(r.line, errors.Newf("the line is longer than %d MiB", r.max>>20))
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			r.long = append(r.long, part...)

@@ -42,11 +42,13 @@ func newRootCommand() *cobra.Command {
   kvctl -s app.kv get greeting
   kvctl -s app.kv del greeting
   kvctl -s app.kv scan --prefix user/ | head
-  kvctl -s app.kv scan > all.tsv
+  kvctl -s app.kv put --bucket services/web port 8080
+  kvctl -s app.kv buckets -r
+  kvctl -s app.kv scan -r > all.tsv
   kvctl -s new.kv load all.tsv
   kvctl -s app.kv readers                 # who has it open?`,
-		Long: `Exit codes: 0 done, 1 error, 2 wrong usage, 3 key not found, 4 damaged or not a
-store, 5 busy (somebody else has the write lock).`,
+		Long: `Exit codes: 0 done, 1 error, 2 wrong usage, 3 key or bucket not found, 4 damaged
+or not a store, 5 busy (somebody else has the write lock), 6 a condition of put failed.`,
 		Version:               version(),
 		Args:                  knownCommand,
 		RunE:                  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -66,6 +68,7 @@ store, 5 busy (somebody else has the write lock).`,
 		newDelCommand(&s),
 		newScanCommand(&s),
 		newCountCommand(&s),
+		newBucketsCommand(&s),
 		newLoadCommand(&s),
 		newStatCommand(&s),
 		newReadersCommand(&s),
@@ -121,6 +124,24 @@ func wants(names ...string) cobra.PositionalArgs {
 			return nil
 		}
 		err := usageErrorf("%s: want %s, got %q", cmd.Name(), want, args)
+		if len(names) == 0 && cmd.Flags().Lookup("bucket") != nil {
+			return errors.WithHint(err, "--bucket names a bucket, --prefix the beginning of keys")
+		}
 		return errors.WithHintf(err, "%s --help shows examples", cmd.CommandPath())
 	}
+}
+
+// exclusive returns an error if more than one of the flags was given.
+func exclusive(cmd *cobra.Command, names ...string) error {
+	given := ""
+	for _, name := range names {
+		if !cmd.Flags().Changed(name) {
+			continue
+		}
+		if given != "" {
+			return usageErrorf("--%s and --%s exclude each other", given, name)
+		}
+		given = name
+	}
+	return nil
 }

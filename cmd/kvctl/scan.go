@@ -2,8 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/json"
+	"fmt"
 	"io"
 
 	"github.com/cockroachdb/errors"
@@ -14,103 +13,134 @@ import (
 
 // scanOptions says which records to print, and how.
 type scanOptions struct {
-	keyRange
-	limit                int
-	keysOnly, valuesOnly bool
-	json                 bool
+	selection
+	printing
+	reverse bool
+	limit   int
 }
 
 func newScanCommand(s *storeFlags) *cobra.Command {
 	var o scanOptions
 	cmd := &cobra.Command{
-		Use:   "scan",
-		Short: "Print records in the order of their keys.",
+		Use:        "scan",
+		SuggestFor: []string{"ls", "list", "dump", "export", "keys"},
+		Short:      "Print records in the order of their keys.",
 		Example: `  kvctl -s app.kv scan
   kvctl -s app.kv scan --prefix user/ --keys-only
-  kvctl -s app.kv scan --from 2026-01 --to 2026-02 --json
-  kvctl -s app.kv scan > all.tsv && kvctl -s new.kv load all.tsv`,
-		Long: `All records come from one snapshot: writers go on and do not disturb it.
+  kvctl -s app.kv scan --bucket services/web --json
+  kvctl -s app.kv scan --from 2026-01 --to 2026-02 --reverse --limit 10
+  kvctl -s app.kv scan -r > all.tsv && kvctl -s new.kv load all.tsv`,
+		Long: `All records come from one snapshot: writers go on and do not disturb it. -r prints
+the records of the bucket, and then those of the buckets in it, each in its order.
 
 ` + formatHelp + `
 
-` + rangeHelp,
+Without --format, text is printed as it is, and what is not UTF-8 or would do something
+to a terminal has escapes. --format ascii has them for all that is not ASCII. --format
+hex prints keys and values in hexadecimal; load --format hex reads that.
+
+` + rangeHelp + `
+
+` + bucketHelp,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.validate(); err != nil {
+			if err := o.validate(cmd); err != nil {
+				return err
+			}
+			keys, err := o.keys()
+			if err != nil {
 				return err
 			}
 			out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
-			return s.with(reading, func(db *store.DB) error {
-				err := db.View(func(tx *store.Tx) error { return o.write(out, tx) })
-				return errors.CombineErrors(err, out.Flush())
+			err = s.view(func(tx *store.Tx) error {
+				top, err := o.find(tx)
+				if err != nil {
+					return err
+				}
+				n, err := o.write(out, tx, top, keys)
+				if err == nil && n == 0 {
+					o.mentionBuckets(cmd.ErrOrStderr(), top, keys)
+				}
+				return err
 			})
+			return errors.CombineErrors(err, out.Flush())
 		},
 	}
 	flags := cmd.Flags()
-	o.keyRange.register(flags)
+	o.registerRange(flags)
+	o.registerRecursive(flags)
+	flags.BoolVar(&o.reverse, "reverse", false, "the greatest key first")
 	flags.IntVar(&o.limit, "limit", 0, "at most `N` records; 0 is all")
-	flags.BoolVar(&o.keysOnly, "keys-only", false, "print keys only")
+	flags.BoolVar(&o.keysOnly, "keys-only", false, "print keys only, and read no values")
 	flags.BoolVar(&o.valuesOnly, "values-only", false, "print values only")
-	flags.BoolVar(&o.json, "json", false, "print one JSON object a line")
+	o.register(flags, formAuto, formASCII, formHex, formJSON)
 	return cmd
 }
 
-func (o *scanOptions) validate() error {
+func (o *scanOptions) validate(cmd *cobra.Command) error {
 	if o.limit < 0 {
 		return usageErrorf("--limit %d is negative", o.limit)
 	}
-	if o.keysOnly && o.valuesOnly {
-		return usageErrorf("--keys-only and --values-only exclude each other")
+	o.buckets = o.recursive
+	if err := exclusive(cmd, "json", "format"); err != nil {
+		return err
 	}
-	return nil
+	return exclusive(cmd, "keys-only", "values-only")
 }
 
-func (o *scanOptions) write(out io.Writer, tx *store.Tx) error {
-	encode := o.text
-	if o.json {
-		encode = o.jsonLine
+// write prints the entries below top, and returns how many.
+func (o *scanOptions) write(out io.Writer, tx *store.Tx, top *store.Bucket, keys keyRange) (n int, err error) {
+	for p, err := range o.places(top) {
+		if err != nil {
+			return n, err
+		}
+		more, err := o.writePlace(out, tx, p, keys, o.limit-n)
+		n += more
+		if err != nil || n > 0 && n == o.limit {
+			return n, err
+		}
 	}
+	return n, nil
+}
+
+// writePlace prints the entries of one bucket, at most so many if most is positive.
+func (o *scanOptions) writePlace(out io.Writer, tx *store.Tx, p place, keys keyRange, most int) (n int, err error) {
 	var line []byte
-	n := 0
-	for key, value := range o.in(tx) {
-		var err error
-		if line, err = encode(line[:0], record{key, value}); err != nil {
-			return err
+	for c := range keys.in(p.bucket, o.reverse) {
+		r := record{bucket: p.path, key: c.Key()}
+		if !o.keysOnly {
+			r.value = c.Value()
 		}
-		if _, err = out.Write(line); err != nil {
-			return err
+		if err := tx.Err(); err != nil { // the value could not be read
+			return n, err
 		}
-		if n++; n == o.limit {
-			break
+		if line, err = o.appendLine(line[:0], r); err != nil {
+			return n, err
+		}
+		if _, err := out.Write(line); err != nil {
+			return n, err
+		}
+		if n++; n == most {
+			return n, nil
 		}
 	}
-	return nil
+	if n == 0 && o.printsEmpty(p, keys) {
+		if line, err = o.appendLine(line, record{bucket: p.path}); err == nil {
+			_, err = out.Write(line)
+		}
+	}
+	return n, err
 }
 
-func (o *scanOptions) text(dst []byte, r record) ([]byte, error) {
-	if !o.valuesOnly {
-		dst = appendEscaped(dst, r.key)
-	}
-	if !o.keysOnly && !o.valuesOnly {
-		dst = append(dst, '\t')
-	}
-	if !o.keysOnly {
-		dst = appendEscaped(dst, r.value)
-	}
-	return append(dst, '\n'), nil
+// printsEmpty reports whether p, which has no records, must be mentioned so that
+// load can make it again: it does not come with the buckets in it.
+func (o *scanOptions) printsEmpty(p place, keys keyRange) bool {
+	return len(p.path) > 0 && keys.all() && !o.valuesOnly && !hasBuckets(p.bucket)
 }
 
-func (o *scanOptions) jsonLine(dst []byte, r record) ([]byte, error) {
-	var j jsonRecord
-	if !o.valuesOnly {
-		j.Key, j.KeyBase64 = textOrBase64(r.key)
+// mentionBuckets helps who finds nothing because all records lie in buckets.
+func (s *selection) mentionBuckets(messages io.Writer, top *store.Bucket, keys keyRange) {
+	if !s.recursive && keys.all() && hasBuckets(top) {
+		fmt.Fprintln(messages, "no records here, but there are buckets: kvctl buckets lists them, -r looks into them")
 	}
-	if !o.keysOnly {
-		j.Value, j.ValueBase64 = textOrBase64(r.value)
-	}
-	buf := bytes.NewBuffer(dst)
-	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(j)
-	return buf.Bytes(), err
 }

@@ -40,14 +40,17 @@ type oldestReader struct {
 func newStatCommand(s *storeFlags) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:   "stat",
-		Short: "Print how large the store is, and how its space is used.",
+		Use:        "stat",
+		SuggestFor: []string{"info", "status"},
+		Short:      "Print how large the store is, and how its space is used.",
 		Example: `  kvctl -s app.kv stat
   kvctl -s app.kv stat --json | jq .free_pages`,
 		Long: `The figures are those of the last commit.
 
   revision   of the commit: epoch.counter. The counter grows with every commit, the
              epoch when the store is opened after it was not closed
+  entries    in the root bucket: its records, and the buckets directly in it; count -r
+             counts the records of all buckets
   pages      that the store has. Free ones are ready to be used again. Retired ones
              belong to older revisions, and become free when no reader needs them
   allocated  how much of the file is ready for pages
@@ -121,7 +124,7 @@ func figuresOf(stats store.Stats, users []user) figures {
 func (f *figures) write(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "revision\t%v\n", f.Revision)
-	fmt.Fprintf(t, "entries\t%d\n", f.Entries)
+	fmt.Fprintf(t, "entries\t%d in the root bucket\n", f.Entries)
 	fmt.Fprintf(t, "page size\t%s\n", size(int64(f.PageBytes)))
 	fmt.Fprintf(t, "pages\t%d\n", f.Pages)
 	fmt.Fprintf(t, "  free\t%s\n", share(f.FreePages, f.Pages))

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
@@ -76,5 +78,27 @@ func TestLoadShowsProgressOnATerminal(t *testing.T) {
 		if !strings.HasPrefix(got[last:], want+"\n34924 records in ") {
 			t.Errorf("load %s shows %q", name, got)
 		}
+	}
+}
+
+func TestCheckShowsProgressOnATerminalOnly(t *testing.T) {
+	path := tempStore(t)
+	_, stderr := kvctl(t, exitOK, []byte(testdata.Unicode), "-s", path, "load", "-")
+	if strings.Contains(stderr, "[") {
+		t.Errorf("load shows a bar where there is no terminal: %q", stderr)
+	}
+	report, stderr := kvctl(t, exitOK, nil, "-s", path, "check", "--json")
+	if stderr != "" {
+		t.Errorf("check says %q where there is no terminal", stderr)
+	}
+	var f struct{ Pages int64 }
+	if err := json.Unmarshal([]byte(report), &f); err != nil {
+		t.Fatal(err)
+	}
+	cmd := as(t, "kvctl", "-s", path, "check")
+	got := onTerminal(t, cmd, func(tty *os.File) { cmd.Stderr = tty })
+	want := fmt.Sprintf("%d of %d pages\n", f.Pages, f.Pages)
+	if !strings.HasSuffix(got, want) {
+		t.Errorf("check shows %q, and at the end not %q", got, want)
 	}
 }
