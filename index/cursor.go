@@ -14,7 +14,8 @@ type Cursor struct {
 	root  Ref
 	tree  *Tree // of a writer, else nil
 	path  [maxLevel + 1]step
-	depth int // how much of path is in use; 0 = not at an entry
+	depth int    // how much of path is in use; 0 = not at an entry
+	here  []byte // the key the cursor is at, in the page
 	err   error
 
 	changes uint64 // of the tree when path was set
@@ -146,8 +147,9 @@ func (c *Cursor) settle(way direction) bool {
 				c.err, c.depth = corrupt(s.ref(), "keys are not behind those of page %d", left.id()), 0
 				return false
 			}
+			c.here = s.leafKey(s.i)
 			if c.tree != nil {
-				c.key = append(c.key[:0], s.leafKey(s.i)...)
+				c.key = append(c.key[:0], c.here...)
 			}
 			return true
 		default:
@@ -193,14 +195,13 @@ func (c *Cursor) push(p page, i int) {
 }
 
 // Key returns the key of the current entry, valid and unchangeable as the result
-// of Snapshot.Get is. Requires that the cursor is at an entry, which may have been
-// deleted since.
+// of Snapshot.Get is, without reading any. Requires that the cursor is at an entry,
+// which may have been deleted since.
 func (c *Cursor) Key() []byte {
 	if c.stale() {
-		return c.key
+		return bytes.Clone(c.key) // which the next move writes over
 	}
-	s := c.path[c.depth-1]
-	return s.leafKey(s.i)
+	return c.here
 }
 
 // Value returns the value of the current entry and what it is; ErrNotFound if it

@@ -69,21 +69,9 @@ func (s *Snapshot) run(o overflow) (n uint64, err error) {
 
 // overflow returns the value that o refers to.
 func (s *Snapshot) overflow(o overflow) ([]byte, error) {
-	if _, err := s.run(o); err != nil {
+	run, err := s.visitRun(o)
+	if err != nil {
 		return nil, err
-	}
-	off := int(o.Page) << s.PageShift
-	end := off + HeaderSize + int(o.length)
-	run := s.Memory[off:end:end]
-	p := page(run)
-	if p.ref() != o.Ref {
-		return nil, corrupt(o.Ref, "holds page %d (txid %v)", p.id(), p.txid())
-	}
-	if t := p.kind(); t != TypeOverflow {
-		return nil, corrupt(o.Ref, "is no overflow run but %v", t)
-	}
-	if n := uint64(binary.LittleEndian.Uint32(p[offRunLength:])); n != o.length {
-		return nil, corrupt(o.Ref, "value has %d bytes instead of %d", n, o.length)
 	}
 	if s.Verified == nil || !s.Verified.has(o.Page) {
 		if !Sealed(run) {
@@ -94,6 +82,27 @@ func (s *Snapshot) overflow(o overflow) ([]byte, error) {
 		}
 	}
 	return run[HeaderSize:], nil
+}
+
+// visitRun returns the header and the value of the run that o refers to. The
+// checksum has not been verified.
+func (s *Snapshot) visitRun(o overflow) (page, error) {
+	if _, err := s.run(o); err != nil {
+		return nil, err
+	}
+	off := int(o.Page) << s.PageShift
+	end := off + HeaderSize + int(o.length)
+	p := page(s.Memory[off:end:end])
+	if p.ref() != o.Ref {
+		return nil, corrupt(o.Ref, "holds page %d (txid %v)", p.id(), p.txid())
+	}
+	if t := p.kind(); t != TypeOverflow {
+		return nil, corrupt(o.Ref, "is no overflow run but %v", t)
+	}
+	if n := uint64(binary.LittleEndian.Uint32(p[offRunLength:])); n != o.length {
+		return nil, corrupt(o.Ref, "value has %d bytes instead of %d", n, o.length)
+	}
+	return p, nil
 }
 
 // putOverflow stores value in a run of its own and returns the reference. The

@@ -22,6 +22,10 @@ func NewVerified(pages PageID) *Verified {
 	return &Verified{chunks: make([]atomic.Pointer[[chunkWords]atomic.Uint64], n)}
 }
 
+// Add says that the caller has sealed the page, or the run that begins there, and
+// stored it.
+func (v *Verified) Add(id PageID) { v.set(id) }
+
 func (v *Verified) has(id PageID) bool {
 	i := uint64(id) >> chunkShift
 	if i >= uint64(len(v.chunks)) {

@@ -253,8 +253,19 @@ func (m *Mapping) Store(off int64, bufs [][]byte) error {
 	return m.view.store(m.file, off, bufs)
 }
 
+// Push hands everything that was stored through this Mapping before the call to the
+// system, so that the Flush of another process covers it. Linux needs nothing for
+// that.
+func (m *Mapping) Push() error {
+	if err := m.enterToWrite(); err != nil {
+		return err
+	}
+	defer m.life.RUnlock()
+	return flushError(m.view.handOver(m.file))
+}
+
 // Flush returns when everything that was stored through this Mapping before the
-// call is on the disk. After ErrFlush nobody knows what is; trying again proves
+// call, and that others have pushed, is on the disk. After ErrFlush nobody knows what is; trying again proves
 // nothing.
 func (m *Mapping) Flush() error {
 	if err := m.enterToWrite(); err != nil {

@@ -34,6 +34,8 @@ type Mutex struct {
 type memberLock interface {
 	// acquire gets the lock, or fails when ctx is done or the area closes.
 	acquire(ctx context.Context) (abandoned bool, err error)
+	// try gets the lock if nobody has it.
+	try() (got, abandoned bool, err error)
 	release()
 	// disown makes the lock abandoned if the word says that this member holds it.
 	disown()
@@ -131,6 +133,26 @@ func (m *Mutex) Lock(ctx context.Context) error {
 		return ErrAbandoned
 	}
 	return nil
+}
+
+// TryLock takes the mutex if it is free, and reports whether it is held now; with
+// ErrAbandoned, exactly, as of Lock. It does not look whether a holder has died: that
+// is for Lock.
+func (m *Mutex) TryLock() (bool, error) {
+	if !m.turn.try() {
+		return false, nil
+	}
+	got, abandoned, err := m.lock.try()
+	if !got || err != nil {
+		m.turn.give()
+		return false, err
+	}
+	m.since.Store(m.area.clock())
+	m.turn.own()
+	if abandoned {
+		return true, ErrAbandoned
+	}
+	return true, nil
 }
 
 // refuse says who holds the mutex.

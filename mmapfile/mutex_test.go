@@ -316,3 +316,40 @@ func TestCancelledWaitsLoseNothing(t *testing.T) {
 	}
 	areas[0].Mutex(mutexAt).Unlock()
 }
+
+func TestTryLockTakesOnlyAFreeMutex(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "area")
+	a, b := openArea(t, path), openArea(t, path)
+	try := func(area *mmapfile.Area, want bool, wantErr error) {
+		t.Helper()
+		if got, err := area.Mutex(mutexAt).TryLock(); got != want || err != wantErr {
+			t.Errorf("TryLock: %v, %v; want %v, %v", got, err, want, wantErr)
+		}
+	}
+	try(a, true, nil)
+	try(a, false, nil)
+	try(b, false, nil)
+	a.Mutex(mutexAt).Unlock()
+	try(b, true, nil)
+	b.Mutex(mutexAt).Unlock()
+
+	child := start(t, "member", path)
+	child.mustHear("2 false")
+	if answer := child.ask("lock"); answer != "locked" {
+		t.Fatal(answer)
+	}
+	try(a, false, nil)
+	child.kill()
+	if err := a.Mutex(mutexAt).Lock(soon(t)); err != mmapfile.ErrAbandoned {
+		t.Fatal(err)
+	}
+	// Whoever closes holding it abandons it, too.
+	if err := a.Close(nil); err != nil {
+		t.Fatal(err)
+	}
+	try(b, true, mmapfile.ErrAbandoned)
+	try(b, false, nil)
+	b.Mutex(mutexAt).Unlock()
+	try(b, true, nil)
+	b.Mutex(mutexAt).Unlock()
+}

@@ -52,6 +52,16 @@ func (l *kernelLock) acquire(ctx context.Context) (abandoned bool, err error) {
 	return false, os.NewSyscallError("WaitForMultipleObjects", status.err)
 }
 
+func (l *kernelLock) try() (got, abandoned bool, err error) {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	abandoned, err = l.acquire(now)
+	if errors.Is(err, context.Canceled) {
+		return false, false, nil
+	}
+	return err == nil, abandoned, err
+}
+
 func (l *kernelLock) release() {
 	l.word.Store(0)
 	l.thread.release <- struct{}{}

@@ -28,8 +28,11 @@ const (
 	turnShut
 )
 
+// try takes the turn if nobody has it, or waits for it.
+func (t *turn) try() bool { return t.state.CompareAndSwap(0, turnTaken) }
+
 func (t *turn) take(ctx context.Context) error {
-	if t.state.CompareAndSwap(0, turnTaken) {
+	if t.try() {
 		return nil
 	}
 	t.mu.Lock()

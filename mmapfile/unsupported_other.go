@@ -23,6 +23,7 @@ type fileView struct{ mem []byte }
 func mapFile(*os.File, bool, int64, int64) (*fileView, error) { return nil, errUnsupported }
 func (v *fileView) cover(*os.File, int64) (int64, error)      { return 0, errUnsupported }
 func (v *fileView) keep()                                     {}
+func (v *fileView) handOver(*os.File) error                   { return errUnsupported }
 func (v *fileView) flush(*os.File) error                      { return errUnsupported }
 func (v *fileView) trim(*os.File, int64) error                { return errUnsupported }
 func (v *fileView) unmap(*os.File) error                      { return errUnsupported }

@@ -125,7 +125,7 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 }
 
 // window returns the writable window around off, mapped so far that it shows what
-// of [off, end) can be in it.
+// of [off, end) can be in it. A file that somebody has cut is an error.
 func (v *fileView) window(f *os.File, off, end int64) ([]byte, error) {
 	i := off / storeWindow
 	begin := i * storeWindow
@@ -147,6 +147,10 @@ func (v *fileView) window(f *os.File, off, end int64) ([]byte, error) {
 		return nil, err
 	}
 	limit := min(info.Size(), begin+storeWindow)
+	if limit < min(end, begin+storeWindow) {
+		return nil, errors.Wrapf(ErrTruncated, "%s has %d bytes: cannot store [%d, %d)",
+			f.Name(), info.Size(), off, end)
+	}
 	section, err := createSection(f, windows.PAGE_READWRITE, limit)
 	if err != nil {
 		return nil, err
@@ -162,12 +166,16 @@ func (v *fileView) window(f *os.File, off, end int64) ([]byte, error) {
 	return window, closeHandle(section)
 }
 
+// handOver gives what was stored here to the file system.
+func (v *fileView) handOver(f *os.File) error {
+	v.writable.Lock()
+	defer v.writable.Unlock()
+	return v.push(f)
+}
+
 // flush brings what was stored here to the disk.
 func (v *fileView) flush(f *os.File) error {
-	v.writable.Lock()
-	err := v.push(f)
-	v.writable.Unlock()
-	if err != nil {
+	if err := v.handOver(f); err != nil {
 		return err
 	}
 	return flushAll(f)

@@ -67,6 +67,12 @@ func (l *wordLock) acquire(ctx context.Context) (abandoned bool, err error) {
 	return l.wait(ctx)
 }
 
+func (l *wordLock) try() (got, abandoned bool, err error) {
+	v := l.word.Load()
+	got = v&(wordOwner|wordReserved) == 0 && l.word.CompareAndSwap(v, l.me()|v&wordWaiters)
+	return got, got && v&wordAbandoned != 0, nil
+}
+
 // spin tries for as long as a short critical section of a running owner takes.
 func (l *wordLock) spin() bool {
 	for range spins {

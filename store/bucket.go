@@ -35,16 +35,21 @@ type Bucket struct {
 }
 
 // Get returns the value of key, or ErrNotFound.
-func (b *Bucket) Get(key []byte) (value []byte, err error) {
-	if err := b.readable(); err != nil {
-		return nil, err
-	}
-	defer b.tx.db.catch(debug.SetPanicOnFault(true), &err)
-	v, kind, err := b.tx.snapshot.Get(b.ref(), key)
+func (b *Bucket) Get(key []byte) ([]byte, error) {
+	v, kind, err := b.entry(key)
 	if err == nil && kind != index.KindValue {
 		return nil, ErrNotFound
 	}
 	return v, err
+}
+
+// entry returns what key has, be it a value or a bucket.
+func (b *Bucket) entry(key []byte) (value []byte, kind index.Kind, err error) {
+	if err := b.readable(); err != nil {
+		return nil, 0, err
+	}
+	defer b.tx.db.catch(debug.SetPanicOnFault(true), &err)
+	return b.tx.snapshot.Get(b.ref(), key)
 }
 
 // readable returns why the bucket cannot be read: its transaction has ended, or a
@@ -87,10 +92,12 @@ func (b *Bucket) PutIf(key, old, value []byte) error {
 	if err := b.changeable(key); err != nil {
 		return err
 	}
-	now, err := b.Get(key)
+	now, kind, err := b.entry(key)
 	switch {
 	case err != nil && err != ErrNotFound:
 		return err
+	case kind == index.KindBucket:
+		return ErrIsBucket
 	case (err == nil) != (old != nil) || !bytes.Equal(now, old):
 		return ErrConflict
 	}
@@ -116,12 +123,9 @@ func (b *Bucket) DeleteRange(lo, hi []byte) (deleted int, err error) {
 	if err := b.writable(); err != nil {
 		return 0, err
 	}
-	hi = slices.Clone(hi)
 	c := b.Cursor()
+	c.lo, c.hi = slices.Clone(lo), slices.Clone(hi)
 	for ok := c.Seek(lo); ok; ok = c.Next() {
-		if hi != nil && bytes.Compare(c.Key(), hi) >= 0 {
-			return deleted, nil
-		}
 		if err := b.Delete(c.Key()); err != nil {
 			return deleted, err
 		}

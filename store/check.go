@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"runtime/debug"
+
+	"github.com/sharekv/sharekv/index"
 )
 
 // Report is what Check found in a store without damage.
@@ -37,7 +39,7 @@ func (db *DB) CheckProgress(ctx context.Context, progress func(done, pages int64
 		return nil, err
 	}
 	defer r.End()
-	done, pages := int64(0), int64(len(r.Snapshot.Memory)/r.Snapshot.PageSize())
+	done, pages := int64(index.FirstPage), int64(len(r.Snapshot.Memory)/r.Snapshot.PageSize())
 	c, err := r.Check(func(n int) error {
 		done += int64(n)
 		progress(done, pages)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"runtime/debug"
 
 	"github.com/sharekv/sharekv/index"
@@ -19,7 +20,8 @@ type Cursor struct {
 	bucket *Bucket
 	kind   index.Kind // of the entries that are not skipped
 	cursor *index.Cursor
-	at     bool // an entry
+	lo, hi []byte // bounds of the keys, as of Range
+	at     bool   // an entry
 	err    error
 }
 
@@ -69,8 +71,8 @@ const (
 
 func (c *Cursor) move(m motion, key []byte) bool {
 	c.at = false
-	if c.bucket.gone {
-		return false // there is nothing in it
+	if c.bucket.gone || c.err != nil {
+		return false // there is nothing in it, or the walk has ended
 	}
 	if err := c.bucket.readable(); err != nil {
 		return c.fail(err)
@@ -103,10 +105,16 @@ func (c *Cursor) tryMove(m motion, key []byte) (ok bool, err error) {
 			ok = c.cursor.Prev()
 		}
 	}
-	for ok && c.cursor.Kind() != c.kind {
+	for ok && c.within() && c.cursor.Kind() != c.kind {
 		ok = on()
 	}
-	return ok, c.cursor.Err()
+	return ok && c.within(), c.cursor.Err()
+}
+
+// within reports whether the key that the cursor is at is within the bounds.
+func (c *Cursor) within() bool {
+	key := c.cursor.Key()
+	return bytes.Compare(key, c.lo) >= 0 && (c.hi == nil || bytes.Compare(key, c.hi) < 0)
 }
 
 func (c *Cursor) fail(err error) bool {

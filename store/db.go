@@ -186,6 +186,7 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 		ReadOnly: o.ReadOnly,
 		ID:       db.mapping.ID(),
 		MaxSize:  o.MaxSize,
+		Budget:   o.budget,
 		Logger:   o.Logger,
 	}
 	if first && o.ReadOnly {

@@ -14,9 +14,10 @@
 //
 //	View, Get ─▶ the last durable commit, in the read-only view: no lock, no copy
 //	Bucket ────▶ an entry of the bucket around it that says where its own tree begins
-//	Update ────▶ writer mutex ─▶ changed copies of pages ─▶ flush ─▶ meta page ─▶ flush
+//	Update ────▶ writer mutex ─▶ changed copies of pages ─▶ unlock ─▶ one flush for all
 //
-// Readers never wait. Writers of all processes take turns.
+// Readers never wait. Writers of all processes take turns, and the next one begins
+// before the flush; commits that come together, of whatever processes, share it.
 //
 // # What holds
 //
@@ -35,8 +36,9 @@
 //
 // # Locks
 //
-// The writer mutex is held from the start of an Update's function to the end of its
-// commit. Opening and closing hold the gate of the lock file.
+// The writer mutex is held from the start of an Update's function until its pages are
+// stored; the commit then waits for the flush. Opening and closing hold the gate of the
+// lock file.
 //
 // # What it does not do
 //
@@ -44,7 +46,7 @@
 // hosts. It does not give space back to the system: what a store no longer needs it
 // reuses, and the file keeps its greatest size.
 //
-// Deleting needs pages first, and what it frees can be reused two commits later. So
+// Deleting needs pages first, and what it frees can be reused two flushes later. So
 // what makes a store larger is refused some pages before Options.MaxSize, or the end
 // of the disk, and deletes have those to begin with. While a long reader keeps what
 // was deleted they may still run out.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"iter"
 	"slices"
 )
@@ -19,10 +18,8 @@ func (b *Bucket) Range(lo, hi []byte) iter.Seq2[[]byte, []byte] {
 	lo, hi = slices.Clone(lo), slices.Clone(hi)
 	return func(yield func(key, value []byte) bool) {
 		c := b.Cursor()
-		for ok := c.Seek(lo); ok; ok = c.Next() {
-			if hi != nil && bytes.Compare(c.Key(), hi) >= 0 || !c.yield(yield) {
-				return
-			}
+		c.lo, c.hi = lo, hi
+		for ok := c.Seek(lo); ok && c.yield(yield); ok = c.Next() {
 		}
 	}
 }
@@ -37,14 +34,12 @@ func (b *Bucket) Backward(lo, hi []byte) iter.Seq2[[]byte, []byte] {
 	lo, hi = slices.Clone(lo), slices.Clone(hi)
 	return func(yield func(key, value []byte) bool) {
 		c := b.Cursor()
+		c.lo, c.hi = lo, hi
 		start := c.Last
 		if hi != nil {
 			start = func() bool { return c.seekBefore(hi) }
 		}
-		for ok := start(); ok; ok = c.Prev() {
-			if bytes.Compare(c.Key(), lo) < 0 || !c.yield(yield) {
-				return
-			}
+		for ok := start(); ok && c.yield(yield); ok = c.Prev() {
 		}
 	}
 }

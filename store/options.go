@@ -36,4 +36,6 @@ type Options struct {
 	// 0 is no limit but the address space that is reserved: 1 TiB on 64-bit Linux,
 	// 256 GiB on Windows. A greater MaxSize reserves more.
 	MaxSize int64
+
+	budget int // of txn.Options; tests set it
 }

@@ -49,13 +49,13 @@ type allocator struct {
 // blockedBy is what lists of blocked pages are filed under.
 type blockedBy struct{ reader, death index.TxID }
 
-func newAllocator(snap *index.Snapshot, pager index.Pager, base *commit, p pins) *allocator {
+func newAllocator(snap *index.Snapshot, pager index.Pager, base *commit, other index.TxID, p pins) *allocator {
 	a := &allocator{
 		snap:    snap,
 		tree:    index.NewTree(snap, pager, base.free),
 		base:    base.pages,
 		pages:   base.pages,
-		other:   base.other,
+		other:   other,
 		pins:    p,
 		loose:   newHand(),
 		hand:    newHand(),

@@ -11,41 +11,47 @@ import (
 // finds zeros and fills them in, and nothing in it is needed to recover (I7).
 const (
 	areaWriter  = 0      // the writer mutex
-	areaDurable = 64     // the durable record: its word, then two cells
-	areaCells   = 128    //
+	areaSync    = 64     // the sync mutex: who has it flushes for all
+	areaDurable = 128    // the durable record: its word, then two cells
+	areaDurCell = 192    //
+	areaHead    = 448    // the head record, likewise
+	areaHeadCel = 512    //
+	areaWake    = 768    // raised when the durable record moves
 	cellSize    = 2 * 64 //
 
-	areaNext    = 384 // last txid handed out
-	areaGrown   = 392 // bytes of the file that have been allocated and flushed
-	areaSession = 400 // 1 once a meta page has opened this run of commits
-	areaEpoch   = 408 // of the meta page in force
-	areaFork    = 416 // of the meta page in force
-	areaPoison  = 424 // 1 once a flush has failed
+	areaNext    = 832 // last txid handed out
+	areaGrown   = 840 // bytes of the file that have been allocated and flushed
+	areaSession = 848 // 1 once a meta page has opened this run of commits
+	areaEpoch   = 856 // of the meta page in force
+	areaFork    = 864 // of the meta page in force
+	areaPoison  = 872 // 1 once a flush has failed
+	areaSuspect = 880 // what is not younger than this may stay unflushed by a flush that goes well
 
 	// Written once, by the first opener.
-	areaVersion    = 448 // areaLayout
-	areaVolume     = 456 // which file this area belongs to
-	areaFile       = 464 //
-	areaPageSize   = 472 // in bytes
-	areaStoreID    = 480 // 16 bytes, as of the meta pages
-	areaCompatible = 496 // as of the meta pages
-	areaReadCompat = 504 // as of the meta pages
+	areaVersion    = 896 // areaLayout
+	areaVolume     = 904 // which file this area belongs to
+	areaFile       = 912 //
+	areaPageSize   = 920 // in bytes
+	areaStoreID    = 928 // 16 bytes, as of the meta pages
+	areaCompatible = 944 // as of the meta pages
+	areaReadCompat = 952 // as of the meta pages
 
-	areaHigh = 512 // reader slots from here on were never claimed
+	areaHigh = 960 // reader slots from here on were never claimed
 )
 
 // AreaSize is the size in bytes of the area that Open expects.
 const AreaSize = areaSlots + (MaxMembers+MaxReaders)*slotBytes
 
 // areaLayout changes with the meaning of any word above.
-const areaLayout = 1
+const areaLayout = 2
 
 // shared is the area as the words in it.
 type shared struct {
-	writer  *mmapfile.Mutex
-	durable record
+	writer, sync  *mmapfile.Mutex
+	head, durable record
+	wake          *mmapfile.Waiter
 
-	next, grown, session, epoch, fork, poison *atomic.Uint64
+	next, grown, session, epoch, fork, poison, suspect *atomic.Uint64
 
 	version, volume, file, pageSize *atomic.Uint64
 	storeID                         [2]*atomic.Uint64
@@ -55,12 +61,17 @@ type shared struct {
 func sharedIn(a *mmapfile.Area) shared {
 	s := shared{
 		writer:         a.Mutex(areaWriter),
+		sync:           a.Mutex(areaSync),
+		head:           recordIn(a, areaHead, areaHeadCel),
+		durable:        recordIn(a, areaDurable, areaDurCell),
+		wake:           a.Waiter(areaWake),
 		next:           a.Uint64(areaNext),
 		grown:          a.Uint64(areaGrown),
 		session:        a.Uint64(areaSession),
 		epoch:          a.Uint64(areaEpoch),
 		fork:           a.Uint64(areaFork),
 		poison:         a.Uint64(areaPoison),
+		suspect:        a.Uint64(areaSuspect),
 		version:        a.Uint64(areaVersion),
 		volume:         a.Uint64(areaVolume),
 		file:           a.Uint64(areaFile),
@@ -69,17 +80,21 @@ func sharedIn(a *mmapfile.Area) shared {
 		compatible:     a.Uint64(areaCompatible),
 		readCompatible: a.Uint64(areaReadCompat),
 	}
-	s.durable.word = a.Uint64(areaDurable)
-	for i := range s.durable.cells {
-		for j := range s.durable.cells[i] {
-			s.durable.cells[i][j] = a.Uint64(areaCells + i*cellSize + j*8)
-		}
-	}
 	return s
 }
 
-// commit is what the durable record says: a snapshot, and the meta page that
-// holds it.
+func recordIn(a *mmapfile.Area, word, cells int) (r record) {
+	r.word = a.Uint64(word)
+	for i := range r.cells {
+		for j := range r.cells[i] {
+			r.cells[i][j] = a.Uint64(cells + i*cellSize + j*8)
+		}
+	}
+	return r
+}
+
+// commit is what a record says: a snapshot, and of the durable record the meta page
+// that holds it.
 type commit struct {
 	snapshot
 	slot     int        // of the meta page
@@ -142,8 +157,19 @@ func (r *record) load() commit {
 	}
 }
 
-// publish makes c the current commit. Requires the writer mutex, or the area's
-// gate before anybody else is a member.
+// txid returns that of the current commit.
+func (r *record) txid() index.TxID {
+	for {
+		word := r.word.Load()
+		txid := r.cells[word&1][0].Load()
+		if r.word.Load() == word {
+			return index.TxID(txid)
+		}
+	}
+}
+
+// publish makes c the current commit. Requires the mutex that belongs to the
+// record, or the area's gate before anybody else is a member.
 func (r *record) publish(c commit) {
 	word := r.word.Load() + 1
 	for i, w := range c.words() {

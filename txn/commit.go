@@ -7,22 +7,33 @@ import (
 	"github.com/sharekv/sharekv/mmapfile"
 )
 
-// Commit makes the changes durable and then visible, and ends the transaction.
+// Commit makes the changes durable and then visible, and ends the transaction. If
+// there are none, there is no new snapshot.
 // After ErrFlushFailed the outcome is unknown: it shows when all have closed the
 // store and opened it again. After any other error nothing was changed.
 func (w *Writer) Commit() error {
 	if w.done {
 		return ErrTxDone
 	}
-	err := w.commit()
-	w.Rollback()
-	return err
+	txid := w.base.txid
+	err := w.err
+	if err == nil && w.changed() {
+		if err = w.publish(); err == nil {
+			txid = w.Snapshot.TxID
+		}
+	}
+	w.end()
+	return errors.CombineErrors(err, w.store.settle(txid))
 }
 
-func (w *Writer) commit() error {
-	if w.err != nil || !w.started {
-		return w.err
-	}
+// changed reports whether there is anything to commit.
+func (w *Writer) changed() bool {
+	return w.started && (w.Main.Root != w.base.main || len(w.Snapshot.Made) > 0)
+}
+
+// publish stores what is left of the transaction and makes it the head: the base of
+// the next writer. Readers do not see it yet.
+func (w *Writer) publish() error {
 	free, err := w.alloc.file()
 	if err != nil {
 		return err
@@ -30,89 +41,17 @@ func (w *Writer) commit() error {
 	if err := w.storeRest(); err != nil {
 		return err
 	}
-	if err := w.store.flush(); err != nil {
-		return err
+	s := w.store
+	if err := s.storage.Push(); err != nil {
+		return s.fail(err)
 	}
-	_, err = w.store.writeMeta(snapshot{
+	s.shared.head.publish(commit{snapshot: snapshot{
 		txid:  w.Snapshot.TxID,
 		pages: w.alloc.pages,
 		main:  w.Main.Root,
 		free:  free,
-	}, nil)
-	return err
-}
-
-// openSession writes and flushes a meta page of the snapshot in force, not clean,
-// before the first page of a run of commits is stored (I11). Afterwards no meta
-// page is left that refers to pages which are not in that snapshot. It returns
-// the commit in force then. Requires the writer mutex.
-func (s *Store) openSession(base commit) (commit, error) {
-	sh := &s.shared
-	if sh.session.Load() != 0 {
-		return base, nil
-	}
-	c, err := s.writeMeta(base.snapshot, nil)
-	if err == nil {
-		sh.session.Store(1)
-	}
-	return c, err
-}
-
-// writeMeta writes the snapshot's meta page into the slot that is not durable's
-// (I6), flushes it, and publishes it. All pages of the snapshot are on disk.
-// change, if not nil, has the last word on the content.
-func (s *Store) writeMeta(snap snapshot, change func(*meta)) (commit, error) {
-	sh := &s.shared
-	durable := sh.durable.load()
-	c := commit{
-		snapshot: snap,
-		slot:     1 - durable.slot&1,
-		sequence: durable.sequence + 1,
-		other:    durable.txid,
-	}
-	m := meta{
-		pageSize:       s.pageSize,
-		compatible:     s.compatible,
-		readCompatible: s.readCompatible,
-		sequence:       c.sequence,
-		storeID:        s.storeID,
-		epoch:          uint32(sh.epoch.Load()),
-		fork:           index.TxID(sh.fork.Load()),
-		base:           durable.txid,
-		snapshot:       snap,
-	}
-	if change != nil {
-		change(&m)
-	}
-	if err := s.storage.Store(int64(c.slot*s.pageSize), [][]byte{m.encode(c.slot)}); err != nil {
-		return c, s.fail(err)
-	}
-	if err := s.flush(); err != nil {
-		return c, err
-	}
-	sh.durable.publish(c)
-	return c, nil
-}
-
-// flush is Storage.Flush, after whose failure nobody commits any more: what was
-// stored since the last one may be lost although it can still be read.
-func (s *Store) flush() error {
-	if err := s.storage.Flush(); err != nil {
-		return s.fail(err)
-	}
+	}})
 	return nil
-}
-
-func (s *Store) fail(err error) error {
-	s.shared.poison.Store(1)
-	s.note(func() {
-		s.log.Error("sharekv: a flush failed; nobody commits until all have reopened the store", "error", err)
-	})
-	return flushFailed(err)
-}
-
-func flushFailed(err error) error {
-	return errors.WithSecondaryError(errors.Wrapf(ErrFlushFailed, "%v", err), err)
 }
 
 // Growth goes in steps of an eighth of the size, within these bounds in bytes.
@@ -135,19 +74,26 @@ func (s *Store) grow(pages index.PageID) error {
 	if s.maxSize > 0 {
 		size = max(need, min(size, s.maxSize))
 	}
-	err := s.storage.Grow(size)
+	err := s.allocate(size)
 	if errors.Is(err, mmapfile.ErrNoSpace) && size > need {
 		size = need
-		err = s.storage.Grow(size)
-	}
-	if errors.Is(err, mmapfile.ErrFlush) {
-		return s.fail(err)
+		err = s.allocate(size)
 	}
 	if err != nil {
 		return err
 	}
 	s.shared.grown.Store(uint64(size))
 	return nil
+}
+
+func (s *Store) allocate(size int64) error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	err := s.storage.Grow(size)
+	if errors.Is(err, mmapfile.ErrFlush) {
+		return s.fail(err)
+	}
+	return err
 }
 
 // sparePages are kept behind the pages that a transaction which adds may take, so

@@ -47,6 +47,8 @@ func (m *memory) Store(off int64, bufs [][]byte) error {
 	return nil
 }
 
+func (m *memory) Push() error { return nil }
+
 func (m *memory) Flush() error { return nil }
 
 func (m *memory) Grow(size int64) error {

@@ -32,10 +32,13 @@ func newArea() *mmapfile.HeapArea {
 	return mmapfile.NewHeapArea(&mmapfile.AreaOptions{Size: txn.AreaSize, Members: txn.MaxMembers})
 }
 
-// open opens the store on disk as one more process.
-func open(area *mmapfile.HeapArea, disk *crashsim.Disk) (p process, err error) {
+// open opens the store on disk as one more process, with the last of the options.
+func open(area *mmapfile.HeapArea, disk *crashsim.Disk, options ...txn.Options) (p process, err error) {
+	var o txn.Options
+	for _, o = range options {
+	}
 	p.area, err = area.Open(func(a *mmapfile.Area, first bool) error {
-		p.store, err = txn.Open(a, first, disk, txn.Options{})
+		p.store, err = txn.Open(a, first, disk, o)
 		return err
 	})
 	return p, err
@@ -148,8 +151,11 @@ func newDisk(t testing.TB) *crashsim.Disk {
 // simulation opens what power cuts leave, and checks it.
 type simulation struct {
 	*testing.T
-	rng    *rand.Rand
-	images int
+	rng     *rand.Rand
+	images  int
+	options txn.Options
+	update  func(p process, n int) error  // makes the write transaction number n
+	after   func(n int) map[string]string // returns what the store holds then
 }
 
 // images per crash point: one that keeps nothing, one that keeps all, and some.
@@ -170,7 +176,7 @@ func (s *simulation) recovers(image []byte, acked, depth int) {
 			s.each(disk, func(image []byte) { s.recovers(image, acked, depth-1) })
 		}
 	}
-	p, err := open(newArea(), disk)
+	p, err := open(newArea(), disk, s.options)
 	if err != nil {
 		s.Fatalf("open after %d commits: %+v", acked, err)
 	}
@@ -183,17 +189,17 @@ func (s *simulation) recovers(image []byte, acked, depth int) {
 	if n != acked && n != acked+1 {
 		s.Fatalf("%d commits were acknowledged, the store has %d", acked, n)
 	}
-	if !maps.Equal(content, after(n)) {
+	if !maps.Equal(content, s.after(n)) {
 		s.Fatalf("content is not that of %d commits", n)
 	}
 	disk.Done = nil
 	for range 2 {
 		n++
-		if err := p.update(n); err != nil {
+		if err := s.update(p, n); err != nil {
 			s.Fatalf("commit %d after recovery: %+v", n, err)
 		}
 	}
-	if content, err := p.content(); err != nil || !maps.Equal(content, after(n)) {
+	if content, err := p.content(); err != nil || !maps.Equal(content, s.after(n)) {
 		s.Fatalf("content after recovery and %d commits: %v", n, err)
 	}
 }
@@ -207,7 +213,7 @@ func newSimulation(t *testing.T) *simulation {
 		}
 	}
 	t.Logf("SHAREKV_SEED=%d", seed)
-	return &simulation{T: t, rng: rand.New(rand.NewPCG(seed, 0))}
+	return &simulation{T: t, rng: rand.New(rand.NewPCG(seed, 0)), update: process.update, after: after}
 }
 
 func commits() int {
@@ -306,7 +312,6 @@ func TestStoreOpensAfterAllProcessesDiedAndThenPowerFails(t *testing.T) {
 // power fails at any point.
 func TestNextWriterOverwritesNothingThatADeadOneMayHaveMadeDurable(t *testing.T) {
 	s := newSimulation(t)
-	died := errors.New("died here")
 	for stop := 1; ; stop++ {
 		disk := newDisk(t)
 		area := newArea()
@@ -321,18 +326,7 @@ func TestNextWriterOverwritesNothingThatADeadOneMayHaveMadeDurable(t *testing.T)
 		if err := first.update(1); err != nil {
 			t.Fatal(err)
 		}
-		ops := 0
-		disk.Done = func(string) {
-			if ops++; ops == stop {
-				panic(died)
-			}
-		}
-		reached := func() (reached bool) {
-			defer func() { reached = recover() == died }()
-			first.dieIn(2)
-			return false
-		}()
-		if !reached {
+		if !first.dieIn(disk, stop, 2) {
 			break
 		}
 		acked := 1
@@ -404,20 +398,25 @@ func TestStoreOpensAtTheCommitBeforeIfTheNewestMetaPageIsDamaged(t *testing.T) {
 	}
 }
 
-// dieIn begins transaction n and does not end it when a panic says that the
-// process has died.
-func (p process) dieIn(n int) {
-	w, err := p.store.Write(context.Background())
-	if err != nil {
-		panic(err)
+// dieIn makes transaction n, in which the process dies behind the given operation. It
+// reports whether there was one. As a killed process does, it stops in the middle:
+// nothing is put right, nothing is unlocked.
+func (p process) dieIn(disk *crashsim.Disk, stop, n int) (died bool) {
+	end := make(chan bool)
+	ops := 0
+	disk.Done = func(string) {
+		if ops++; ops == stop {
+			end <- true
+			select {}
+		}
 	}
-	if err := w.Start(true); err != nil {
-		panic(err)
-	}
-	if err := apply(w, n); err != nil {
-		panic(err)
-	}
-	w.Commit()
+	go func() {
+		if err := p.update(n); err != nil {
+			panic(err)
+		}
+		end <- false
+	}()
+	return <-end
 }
 
 func TestEveryFailingOperationIsAnErrorAndLosesNothing(t *testing.T) {

@@ -7,47 +7,80 @@
 //	        shared area (memory, transient)           storage (file, lasting)
 //	┌───────────────────────────────────────┐   ┌────────┬────────┬───────────────┐
 //	│ writer mutex                          │   │ meta 0 │ meta 1 │ pages ...     │
-//	│ durable record ─ txid, roots, slot ───┼──▶└────────┴────────┴───────────────┘
-//	│ next, grown, session, poison          │         one of them is durable's
+//	│ head record ──── txid, roots          │   └────────┴────────┴───────────────┘
+//	│ sync mutex                            │      ▲  one of them is durable's
+//	│ durable record ─ txid, roots, slot ───┼──────┘
+//	│ next, grown, session, poison, suspect │
 //	│ reader slots ─ owner, txid            │
 //	└───────────────────────────────────────┘
 //
 //	Read    put the durable record's txid in a slot, see that it is still current
-//	Write   lock ─▶ Start: session, slots, txid ─▶ copies of pages ─▶ Commit or Rollback
-//	Commit  store pages ─▶ flush ─▶ store meta ─▶ flush ─▶ durable record ─▶ unlock
+//	Write   lock ─▶ base = head ─▶ Start: slots, txid ─▶ copies of pages ─▶ Commit or Rollback
+//	Commit  build: store pages ─▶ publish: head record, unlock ─▶ settle
+//	settle  until the commit is durable: lead, or sleep while another leads
+//	lead    sync mutex ─▶ sum of what changed ─▶ store meta ─▶ flush ─▶ durable record ─▶ wake
 //
-// A commit flushes twice: once the pages are on disk, the meta page that refers to
-// them is stored in the slot that is not durable's, and only when that is on disk
-// too the record moves. So readers see only what no power cut can take back.
+// A commit is published before it is durable, so that the next writer need not wait
+// for the disk, and one flush serves all that were published before it, whichever
+// processes they are of. Readers take the durable record only: they see nothing that
+// a power cut could take back. Whoever writes sees the head, and is not answered
+// before what it saw is durable, even if it changed nothing.
 //
 // # What a crash leaves
 //
-// Power cut or death of all processes ("none" is the state before the commit):
+// Pages and the meta page that refers to them go to disk with the same flush, in any
+// order. So a meta page says how many pages have changed since the snapshot that was
+// durable when it was written, its base, and the sum of their checksums. The changed
+// ones are found by their txids: nothing younger lies below a page that is not. At an
+// unclean open the newest valid meta page is verified: all of its changed pages must be
+// there, whole, with the right sum. If not, its flush had not ended, nobody was told
+// of its commits, and the other meta page counts, which was durable before. In a power
+// cut or the death of all processes ("none" is the last durable commit):
 //
-//   - Before the meta page is stored: pages that nobody refers to. None.
-//   - While the meta page is being stored or flushed: it is whole on disk, and so
-//     are its pages, or its checksum fails and the other slot has the state before.
-//     The commit was not acknowledged, so both are right.
-//   - Afterwards: the commit.
+//   - While a transaction is built: pages that nobody refers to. None.
+//   - Published, and no meta page of it stored yet: the same. The head record is gone
+//     with the area. None.
+//   - While its meta page and pages are flushed: if all of it got to the disk, the
+//     commit; if anything is missing, torn or stale, none. It was not acknowledged:
+//     both are right. The base's own pages are durable, so a page of the snapshot that
+//     is not changed since the base is there.
+//   - After the flush: the commit, whether or not the durable record has moved.
 //
-// After an unclean end the first opener takes the newest valid meta page, stores it
-// again and flushes it before anybody reads what it says: it may have been in the
-// page cache only, or its flush may have failed unseen. The same holds of the mark of
-// a clean end, which is a meta page too. But there the other meta page says the same
-// and is older, so it is durable: it is taken for the one in force, and the mark is
-// the first to be stored over.
+// Of more than changedMost pages the data is flushed before the meta page is stored,
+// which says so. Then there is nothing to verify, and opening after a crash is quick.
 //
-// Death of a writer while others go on: the durable record still says the state
-// before, and the next writer goes on from there. But the dead one may have stored a
-// meta page, which may be on disk or get there at any time, and its pages lie where
-// the next writer is about to store. Therefore a session begins with a meta page of
-// the state in force, flushed, in the slot that is not durable's: whoever finds the
-// mutex abandoned opens a new session before it stores a page. The same meta page
-// says that the store is no longer clean, and opens a new epoch after an unclean end.
+// What recovery has verified may be in the page cache only: what never got to disk, or
+// of which a flush failed unseen. So it is stored again, from the copy that was
+// verified, and flushed before anybody reads it. A rejected meta page cannot come back
+// later, because the epoch grows with every unclean end and a session begins with a meta
+// page of the durable snapshot, flushed, in the slot that is not durable's, before the
+// first page is stored (I11).
 //
-// A failed flush leaves unknown what is on disk, and the system forgets that it
-// failed. From then on nobody commits (poison), until all have closed the store and
-// the next opener has done as after a crash.
+// The mark of a clean end is a meta page, too, and it may be in the page cache only.
+// There the other meta page says the same and is older, so it is durable: it is taken
+// for the one in force, and the mark is the first to be stored over. After a clean end
+// there is nothing to verify, and damage is an error.
+//
+// Damage to pages of the last commit, after an unclean end, cannot be told from a flush
+// that had not ended: the store then opens at the commit before.
+//
+// # What a death leaves
+//
+//   - Of a writer, before it publishes: pages that nobody refers to. The next writer
+//     goes on from the head, never from a meta page.
+//   - Of a writer, after it has published: a commit that the next leader makes durable.
+//   - Of a leader, at any point: perhaps a meta page in the slot that is not durable's,
+//     which is where the next leader stores its own. Its flush may have failed, and the
+//     system forgets that once it has told somebody. So whoever finds a mutex abandoned
+//     raises suspect to the last txid handed out: as long as durable is older, each
+//     leader stores its whole set again before it flushes. That covers pages of
+//     transactions that were being built at the time.
+//   - Of the last process: the first to open does as after a power cut.
+//
+// A failed flush leaves unknown what is on disk. From then on nobody commits (poison),
+// until all have closed the store and the next opener has done as after a crash. The
+// system tells of a failure once for each open file, so within a process a flush is not
+// believed before those that began earlier have ended, and poison is looked at after it.
 //
 // # Which pages are reused
 //
@@ -59,10 +92,12 @@
 // The other meta page counts although it is older than durable: should the newer one
 // turn out to be damaged later, it must not lead to pages of another time.
 //
-// The writer loads the durable record first and then, once, the slots. A reader puts
-// the txid in its slot first and then sees that the record has not moved. Of the two
-// one sees the other, or the reader reads the writer's base or something later, which
-// needs no page that was dead before.
+// The other meta page's snapshot is older than durable, and durable than what a leader
+// is making so: none of them needs a page that was dead at it. The writer loads the
+// durable record first and then, once, the slots. A reader puts the txid in its slot
+// first and then sees that the record has not moved. Of the two one sees the other, or
+// the reader reads what was durable when the writer began, or something later. Durable
+// moves while a writer runs; that makes later snapshots readable, and no earlier ones.
 //
 // Retired pages wait in the free-space tree in the order of their death. A list of
 // them comes up once: each page is free then, or filed under the youngest reader that
@@ -94,9 +129,9 @@
 //     after.
 //   - I3: a page that the durable snapshot, a reader, or a valid meta page can reach
 //     is never stored over.
-//   - I4: the durable record only goes forward.
-//   - I5: the writer mutex is held from the choice of the base to the end of the
-//     commit.
+//   - I4: durable is never younger than head, and both only go forward. A commit that
+//     was acknowledged is durable.
+//   - I5: the writer mutex is held from the choice of the base to publishing.
 //   - I6: a meta page is stored only in the slot that is not durable's.
 //   - I7: nothing in the area is needed to recover.
 //   - I10: a txid is handed out once: from a word that is raised before the first
@@ -107,11 +142,14 @@
 // # Lock order
 //
 // The area's gate (open, close), then the writer mutex, then a dead member's lock
-// while its slots are cleaned. Readers take none; one that finds no slot takes a mutex
-// of its own process.
+// while its slots are cleaned. The sync mutex is taken alone, when the writer mutex is
+// free again. Within a process, whichever of them is held, then the mutex around
+// flushes. Readers take none; one that finds no slot takes a mutex of its own process.
 //
 // # What it does not do
 //
-// It does not share flushes between commits: each has its own two. It does not give
-// space back to the system: a store keeps its greatest size.
+// It does not give space back to the system: a store keeps its greatest size. Pages
+// that were born and died between two flushes wait like all others until the other
+// meta page is younger. There is no mode in which a commit returns before it is
+// durable.
 package txn

@@ -62,6 +62,7 @@ type meta struct {
 	next           uint64 // counter of the next txid, only if clean
 	clean          bool
 	base           index.TxID // durable when this was written
+	changed                   // since the base
 	snapshot
 }
 
@@ -73,8 +74,7 @@ type snapshot struct {
 	free  index.Root
 }
 
-// encode returns the meta page for a slot. The data must have been flushed: this
-// version knows no other way of writing it.
+// encode returns the meta page for a slot.
 func (m *meta) encode(slot int) []byte {
 	b := make([]byte, m.pageSize)
 	le := binary.LittleEndian
@@ -89,7 +89,10 @@ func (m *meta) encode(slot int) []byte {
 	le.PutUint64(b[offEpoch:], uint64(m.epoch))
 	le.PutUint64(b[offFork:], uint64(m.fork))
 	le.PutUint64(b[offPages:], uint64(m.pages))
-	flags := uint64(flagDataFlushed)
+	flags := uint64(0)
+	if m.flushed {
+		flags |= flagDataFlushed
+	}
 	if m.clean {
 		flags |= flagClean
 		le.PutUint64(b[offNext:], m.next)
@@ -98,6 +101,8 @@ func (m *meta) encode(slot int) []byte {
 	m.main.Encode(b[offMain:])
 	m.free.Encode(b[offFree:])
 	le.PutUint64(b[offBase:], uint64(m.base))
+	le.PutUint64(b[offChanged:], m.changed.count)
+	le.PutUint64(b[offSum:], m.sum)
 	index.Seal(b[:metaSize])
 	return b
 }
@@ -131,6 +136,11 @@ func decodeMeta(b []byte, slot int) (*meta, error) {
 		next:           le.Uint64(b[offNext:]),
 		clean:          flags&flagClean != 0,
 		base:           index.TxID(le.Uint64(b[offBase:])),
+		changed: changed{
+			count:   le.Uint64(b[offChanged:]),
+			sum:     le.Uint64(b[offSum:]),
+			flushed: flags&flagDataFlushed != 0,
+		},
 		snapshot: snapshot{
 			txid:  r.TxID,
 			pages: index.PageID(le.Uint64(b[offPages:])),
@@ -147,11 +157,13 @@ func decodeMeta(b []byte, slot int) (*meta, error) {
 		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: %d pages", slot, m.pages)
 	case m.txid == 0 || m.epoch == 0 || m.epoch > index.MaxEpoch || m.txid.Epoch() > m.epoch:
 		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d with txid %v", slot, m.epoch, m.txid)
-	case m.clean && (m.next > index.MaxCounter || m.next <= m.txid.Counter() && m.epoch == m.txid.Epoch() || m.next == 0):
+	case m.clean && (m.next > index.MaxCounter+1 || m.next <= m.txid.Counter() && m.epoch == m.txid.Epoch() || m.next == 0):
 		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: next txid %d after %v", slot, m.next, m.txid)
-	case m.sequence == 0 || m.sequence == math.MaxUint64:
+	case m.sequence == 0 || m.sequence > math.MaxInt64:
 		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: sequence %d", slot, m.sequence)
-	case flags&flagDataFlushed == 0 || flags&^(flagClean|flagDataFlushed) != 0:
+	case m.changed.count > changedMost:
+		return nil, errors.Wrapf(index.ErrCorrupt, "meta page %d: %d pages to be verified", slot, m.changed.count)
+	case flags&^(flagClean|flagDataFlushed) != 0:
 		return nil, errors.Wrapf(ErrVersion, "meta page %d has flags %#x", slot, flags)
 	}
 	return m, nil

@@ -25,7 +25,7 @@ func TestFormatDocumentSaysWhatMetaPagesAre(t *testing.T) {
 		f("page", offRetiredPage, 8), f("pages", offRetiredPages, 8), f("birth", offRetiredBirth, 8),
 	})
 	formatdoc.CheckConstants(t, "../index/FORMAT.md", "Meta constants", map[string]int64{
-		"format": FileFormat, "metasize": metaSize,
+		"format": FileFormat, "metasize": metaSize, "changedmost": changedMost,
 		"flagclean": flagClean, "flagdataflushed": flagDataFlushed,
 	})
 }
@@ -42,6 +42,7 @@ func example(sequence uint64) *meta {
 		next:           100,
 		clean:          true,
 		base:           index.MakeTxID(7, 98),
+		changed:        changed{count: 3, sum: 1<<63 + 7},
 		snapshot: snapshot{
 			txid:  index.MakeTxID(7, 99),
 			pages: 1000,

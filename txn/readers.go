@@ -18,7 +18,7 @@ import (
 // whatever died after its txid, and all of the member's readers may share it. The
 // others keep one snapshot, and are claimed by members as they need them.
 const (
-	areaSlots    = 576 // the slots begin here
+	areaSlots    = 1024 // the slots begin here
 	slotBytes    = 64
 	offSlotOwner = 0 // member number + 1, 0 for nobody
 	offSlotTxID  = 8

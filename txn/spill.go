@@ -90,6 +90,9 @@ func (w *Writer) storePages(ids []index.PageID) error {
 		if err := s.storage.Store(int64(ids[0])<<s.pageShift, run); err != nil {
 			return err
 		}
+		for _, id := range ids[:n] {
+			s.verified.Add(id)
+		}
 		ids = ids[n:]
 	}
 	return nil

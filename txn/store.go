@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"math/bits"
+	"sync"
 
 	"github.com/cockroachdb/errors"
 
@@ -31,8 +32,12 @@ type Store struct {
 	maxSize  int64
 	budget   int
 	log      *slog.Logger
-	notes    []func() // what to log once the writer mutex is free; guarded by it
+	notes    notes
 	buffers  [][]byte // of pages, not in use; guarded by the writer mutex
+
+	// flushing is held while the file is flushed, so that a flush which fails is known
+	// to have failed before another one is believed.
+	flushing sync.Mutex
 
 	pageSize       int
 	pageShift      uint8
@@ -116,12 +121,13 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 
 // recover finds the snapshot in force and fills the area in.
 //
-// Every meta page was written after the pages of its snapshot were on disk, so
-// the newest valid one is good. It may itself be in the page cache only, or a
-// flush of it may have failed unseen. So nobody relies on it: it is stored again
-// and flushed before anybody reads what it says, unless it is the mark of a clean
-// end, and the other meta page, which is older, says the same. Then that one is
-// taken for the durable one, and the mark is the first to be stored over.
+// The newest valid meta page counts if all is there that was stored with it; if not,
+// the power was cut, or all processes died, before its flush had ended, and the other
+// one counts, which was durable before. What was found may be in the page cache only,
+// or a flush of it may have failed unseen. So nobody relies on it: it is stored again
+// and flushed before anybody reads it, unless the meta page is the mark of a clean
+// end, and the other one, which is older, says the same. Then that is taken for the
+// durable one, and the mark is the first to be stored over.
 func (s *Store) recover(id mmapfile.FileID) error {
 	head, err := s.head()
 	if err != nil {
@@ -133,23 +139,38 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	}
 	slot := metas.newest()
 	m, other := metas[slot], metas[1-slot]
+	s.pageSize = m.pageSize
+	s.pageShift = uint8(bits.TrailingZeros(uint(m.pageSize)))
 	next := index.MakeTxID(metas.epoch(), m.next-1)
-	if !m.clean {
-		next = index.MakeTxID(metas.epoch()+1, m.txid.Counter())
+	// Half of the numbers of an epoch are left for those who have the store open.
+	if !m.clean || m.next > index.MaxCounter/2 {
+		next = index.MakeTxID(metas.epoch()+1, 0)
 		if metas.epoch() == index.MaxEpoch {
 			return errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d", slot, m.epoch)
 		}
 	}
-	if m.clean && other != nil && other.snapshot == m.snapshot {
+	switch again, err := s.verify(m); {
+	case m.clean && other != nil && other.snapshot == m.snapshot:
 		slot = 1 - slot
-	} else if err := s.storeAgain(m, slot); err != nil {
+	case err == nil:
+		if err := s.storeFound(m, slot, again); err != nil {
+			return err
+		}
+	case other == nil || !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, mmapfile.ErrTruncated):
 		return err
+	default:
+		slot, m = 1-slot, other
+		if err := s.storeFound(m, slot, nil); err != nil {
+			return err
+		}
 	}
 	if !m.clean {
 		m.fork = m.txid
 	}
 	sh := &s.shared
-	sh.durable.publish(commit{snapshot: m.snapshot, slot: slot, sequence: m.sequence})
+	c := commit{snapshot: m.snapshot, slot: slot, sequence: m.sequence}
+	sh.durable.publish(c)
+	sh.head.publish(c)
 	sh.next.Store(uint64(next))
 	sh.grown.Store(uint64(m.pages) * uint64(m.pageSize))
 	sh.epoch.Store(uint64(next.Epoch()))
@@ -166,14 +187,54 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	return nil
 }
 
-// storeAgain makes a meta page durable that was found. What is stored is what is
-// there: a power cut meanwhile changes nothing.
-func (s *Store) storeAgain(m *meta, slot int) error {
+// found is a page or a run as it was verified.
+type found struct {
+	off   int64
+	bytes []byte
+}
+
+// verify checks that all is there that was stored with the meta page, and returns
+// it. What the meta page says was flushed before it is not looked at.
+func (s *Store) verify(m *meta) ([]found, error) {
+	if m.changed.flushed {
+		return nil, nil
+	}
+	var all []found
+	var c changed
+	err := s.eachChanged(&m.snapshot, m.base, nil, func(w index.Written) error {
+		if c.add(w); c.count > m.changed.count {
+			return errors.Wrapf(index.ErrCorrupt, "more than %d pages have changed", m.changed.count)
+		}
+		buf := make([]byte, w.Pages<<s.pageShift)
+		copy(buf, w.Bytes)
+		if !index.Sealed(buf[:len(w.Bytes)]) {
+			return errors.Wrapf(index.ErrCorrupt, "page %d (txid %v): checksum differs", w.Page, w.TxID)
+		}
+		all = append(all, found{int64(w.Page) << s.pageShift, buf})
+		return nil
+	})
+	if err == nil && c != m.changed {
+		err = errors.Wrapf(index.ErrCorrupt, "%d of %d pages of the last commit are there", c.count, m.changed.count)
+	}
+	return all, err
+}
+
+// storeFound makes durable what was found. What is stored is what is there: a power
+// cut meanwhile changes nothing.
+func (s *Store) storeFound(m *meta, slot int, all []found) error {
 	if s.readOnly {
 		return errors.Wrapf(ErrReadOnly, "the store was not closed")
 	}
 	if !m.clean {
 		s.log.Warn("sharekv: recovered a store that was not closed", "revision", m.txid)
+	}
+	if _, err := s.view(m.pages); err != nil {
+		return err
+	}
+	for _, f := range all {
+		if err := s.storage.Store(f.off, [][]byte{f.bytes}); err != nil {
+			return err
+		}
 	}
 	if err := s.storage.Store(int64(slot*m.pageSize), [][]byte{m.encode(slot)}); err != nil {
 		return err
@@ -196,18 +257,34 @@ func (s *Store) head() (b []byte, err error) {
 	return nil, errors.Wrapf(err, "not even two meta pages")
 }
 
-// note keeps what to log until the writer mutex is free: nobody waits for a log,
-// and what it calls may use the store. Requires the writer mutex.
-func (s *Store) note(log func()) { s.notes = append(s.notes, log) }
+// notes are what to log once no mutex is held: nobody waits for a log, and what it
+// calls may use the store.
+type notes struct {
+	mu   sync.Mutex
+	list []func()
+}
+
+func (s *Store) note(log func()) {
+	s.notes.mu.Lock()
+	defer s.notes.mu.Unlock()
+	s.notes.list = append(s.notes.list, log)
+}
+
+// tell logs what was noted.
+func (s *Store) tell() {
+	s.notes.mu.Lock()
+	list := s.notes.list
+	s.notes.list = nil
+	s.notes.mu.Unlock()
+	for _, log := range list {
+		log()
+	}
+}
 
 // unlock frees the writer mutex.
 func (s *Store) unlock() {
-	notes := s.notes
-	s.notes = nil
 	s.shared.writer.Unlock()
-	for _, log := range notes {
-		log()
-	}
+	s.tell()
 }
 
 // Leave gives the reader slots of this handle back. It has no readers any more.
@@ -221,6 +298,12 @@ func (s *Store) Finish(storage Storage) error {
 	sh := &s.shared
 	if sh.session.Load() == 0 || sh.poison.Load() != 0 {
 		return nil
+	}
+	if sh.head.txid() != sh.durable.txid() { // the last one to commit has died
+		s.suspect(mmapfile.ErrAbandoned)
+		if err := s.sync(); err != nil {
+			return err
+		}
 	}
 	c := sh.durable.load()
 	_, err := s.writeMeta(c.snapshot, func(m *meta) {

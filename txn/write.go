@@ -39,9 +39,8 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 	}
 	err := s.shared.writer.Lock(ctx)
 	if errors.Is(err, mmapfile.ErrAbandoned) {
-		// The dead writer may have stored a meta page that it did not publish. A
-		// new session overwrites it before any page that it refers to.
-		s.shared.session.Store(0)
+		// What the dead writer stored lies in places that the head does not refer to.
+		s.suspect(err)
 		s.note(func() { s.log.Warn("sharekv: a writer died; its transaction is gone") })
 	} else if err != nil {
 		return nil, err
@@ -50,8 +49,7 @@ func (s *Store) Write(ctx context.Context) (*Writer, error) {
 		s.unlock()
 		return nil, ErrFlushFailed
 	}
-	base := s.shared.durable.load()
-	w := &Writer{store: s, base: base}
+	w := &Writer{store: s, base: s.shared.head.load()}
 	w.Snapshot, err = s.snapshotOf(&w.base.snapshot)
 	if err != nil {
 		s.unlock()
@@ -80,19 +78,24 @@ func (w *Writer) Start(adds bool) error {
 }
 
 func (w *Writer) begin() error {
-	base, err := w.store.openSession(w.base)
-	if err != nil {
+	if err := w.store.openSession(); err != nil {
 		return w.Fail(err)
 	}
-	w.base = base
-	// After the base, and once for the transaction: a reader that is not seen now
-	// reads this base or a later one, which need nothing that was dead before.
-	pins := w.store.readers.scan(base.other, w.store.note)
-	next := w.store.shared.next.Add(1)
-	w.Snapshot.TxID = index.TxID(next)
+	// After the base, and once for the transaction. What the leader syncs is not older
+	// than durable, which is not older than the other meta page: who needs a page that
+	// was dead at that one's snapshot can only be a reader. One that is not seen now
+	// reads what was durable then, or something later.
+	durable := w.store.shared.durable.load()
+	pins := w.store.readers.scan(durable.other, w.store.note)
+	next := w.store.shared.next
+	if index.TxID(next.Load()).Counter() == index.MaxCounter {
+		return w.Fail(errors.WithHint(errors.New("txn: there are no more transaction numbers"),
+			"close the store in all processes, then open it again"))
+	}
+	w.Snapshot.TxID = index.TxID(next.Add(1))
 	w.Snapshot.Made = map[index.PageID][]byte{}
 	invariant.Assert(w.Snapshot.TxID > w.base.txid, "I10: txid %v after %v", w.Snapshot.TxID, w.base.txid)
-	w.alloc = newAllocator(&w.Snapshot, w, &w.base, pins)
+	w.alloc = newAllocator(&w.Snapshot, w, &w.base, durable.other, pins)
 	if err := w.alloc.sort(listsAtStart); err != nil {
 		return w.Fail(err)
 	}
@@ -112,8 +115,18 @@ func (w *Writer) Fail(err error) error {
 // Err returns why the transaction cannot be committed any more, or nil.
 func (w *Writer) Err() error { return w.err }
 
-// Rollback ends the transaction without a trace.
+// Rollback ends the transaction without a trace. It returns when what the
+// transaction has read is durable: nobody shall know what a power cut could take
+// back.
 func (w *Writer) Rollback() {
+	if w.end() {
+		_ = w.store.settle(w.base.txid) // the next commit says so, too
+	}
+}
+
+// end frees the writer mutex, and reports whether the transaction had not ended.
+func (w *Writer) end() bool {
+	ended := w.done
 	if !w.done {
 		w.done = true
 		for _, buf := range w.Snapshot.Made {
@@ -123,6 +136,7 @@ func (w *Writer) Rollback() {
 		w.store.trim()
 		w.store.unlock()
 	}
+	return !ended
 }
 
 // Alloc implements index.Pager.

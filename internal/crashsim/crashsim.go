@@ -66,6 +66,9 @@ func (d *Disk) Store(off int64, bufs [][]byte) error {
 	})
 }
 
+// Push implements txn.Storage: whatever is stored is everybody's.
+func (d *Disk) Push() error { return nil }
+
 // Flush implements txn.Storage.
 func (d *Disk) Flush() error { return d.flush("flush") }
 
