@@ -24,14 +24,16 @@ func newLoadCommand(s *storeFlags) *cobra.Command {
 	var (
 		o     selection
 		lines form
+		many  bool
 	)
 	cmd := &cobra.Command{
 		Use:        "load FILE",
 		SuggestFor: []string{"import", "restore"},
 		Short:      "Store the records of a file.",
 		Example: `  kvctl -s new.kv load all.tsv
+  kvctl -s new.kv load -r all-buckets.tsv
   kvctl -s app.kv scan --prefix user/ | kvctl -s users.kv load -
-  kvctl -s app.kv scan -r --bucket services/web | kvctl -s new.kv load --bucket web -
+  kvctl -s app.kv scan -r --bucket services/web | kvctl -s new.kv load -r --bucket web -
   jq -c '{key: .id, value: .name}' users.json | kvctl -s users.kv load -`,
 		Long: `FILE holds lines of text or of JSON, as scan prints them; - is stdin.
 
@@ -59,6 +61,7 @@ harm.
 			defer bar.end()
 			start := time.Now()
 			l := loader{in: newRecordReader(name, bar.proxy(in), lines), top: o.bucket}
+			l.in.many = many
 			if l.read(); len(l.batch) == 0 && !errors.Is(l.err, io.EOF) {
 				return l.err // before a store is created
 			}
@@ -75,6 +78,7 @@ harm.
 		},
 	}
 	o.registerBucket(cmd.Flags())
+	cmd.Flags().BoolVarP(&many, "recursive", "r", false, "records name the bucket they are of, as scan -r prints them")
 	registerForm(cmd.Flags(), &lines, "form of the lines", formAuto, formText, formHex, formJSON)
 	return cmd
 }

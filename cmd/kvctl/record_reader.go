@@ -17,6 +17,7 @@ type recordReader struct {
 	name  string // of the input, for errors
 	in    *bufio.Reader
 	parse func(line []byte) (record, error) // nil until the first line shows the form
+	many  bool                              // buckets: records of text may have theirs
 	line  int                               // number of the line read last
 	long  []byte                            // a line that outgrew the buffer of in
 	max   int                               // bytes of a line
@@ -51,6 +52,10 @@ func (r *recordReader) next() (record, error) {
 		}
 	}
 	rec, err := r.parse(line)
+	if err == nil && len(rec.bucket) > 0 && !r.many {
+		err = errors.WithHint(errors.New("there is a bucket in front of the key"),
+			`-r puts records into the buckets they name; in a key or value \t stands for a tab`)
+	}
 	if err == nil && len(rec.key) == 0 && (len(rec.value) > 0 || !rec.isBucket()) {
 		err = errors.New("the key is empty")
 	}

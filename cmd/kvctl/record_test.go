@@ -41,6 +41,7 @@ func TestRecordsSurviveEachForm(t *testing.T) {
 				}
 			}
 			in := newRecordReader("lines", bytes.NewReader(lines), read)
+			in.many = true
 			for _, r := range want {
 				got, err := in.next()
 				if err != nil || !slices.Equal(got.bucket, r.bucket) ||
@@ -111,6 +112,7 @@ func TestBadLinesAreNamed(t *testing.T) {
 		{"a\t" + strings.Repeat("x", 2<<20), "f:1: the line is longer than 2 MiB"},
 	} {
 		in := newRecordReader("f", strings.NewReader(c.lines), formAuto)
+		in.many = true
 		in.max = 2 << 20
 		var err error
 		for err == nil {

@@ -45,7 +45,7 @@ func newRootCommand() *cobra.Command {
   kvctl -s app.kv put --bucket services/web port 8080
   kvctl -s app.kv buckets -r
   kvctl -s app.kv scan -r > all.tsv
-  kvctl -s new.kv load all.tsv
+  kvctl -s new.kv load -r all.tsv
   kvctl -s app.kv readers                 # who has it open?`,
 		Long: `Exit codes: 0 done, 1 error, 2 wrong usage, 3 key or bucket not found, 4 damaged
 or not a store, 5 busy (somebody else has the write lock), 6 a condition of put failed.`,

@@ -29,7 +29,7 @@ func newScanCommand(s *storeFlags) *cobra.Command {
   kvctl -s app.kv scan --prefix user/ --keys-only
   kvctl -s app.kv scan --bucket services/web --json
   kvctl -s app.kv scan --from 2026-01 --to 2026-02 --reverse --limit 10
-  kvctl -s app.kv scan -r > all.tsv && kvctl -s new.kv load all.tsv`,
+  kvctl -s app.kv scan -r > all.tsv && kvctl -s new.kv load -r all.tsv`,
 		Long: `All records come from one snapshot: writers go on and do not disturb it. -r prints
 the records of the bucket, and then those of the buckets in it, each in its order.
 
