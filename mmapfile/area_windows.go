@@ -36,7 +36,7 @@ func mapShared(f *os.File, size int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := windows.MapViewOfFile(section, windows.FILE_MAP_WRITE, 0, 0, uintptr(size))
+	addr, err := mapAnywhere(section, windows.FILE_MAP_WRITE, 0, int64(size))
 	if err != nil {
 		err = errors.Wrapf(ErrNoAddressSpace, "%s: %v", f.Name(), err)
 		return nil, errors.CombineErrors(err, closeHandle(section))

@@ -84,7 +84,7 @@ func nameError(op string, err error) error {
 }
 
 func withRecord(section windows.Handle, access uint32, use func(mem []byte) error) error {
-	addr, err := windows.MapViewOfFile(section, access, 0, 0, recordMost)
+	addr, err := mapAnywhere(section, access, 0, recordMost)
 	if err != nil {
 		// Somebody else's sections may well be shorter.
 		return errors.Wrapf(ErrWrongKind, "not an object of this library: %v", err)

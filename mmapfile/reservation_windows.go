@@ -2,6 +2,7 @@ package mmapfile
 
 import (
 	"os"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/errors"
@@ -24,6 +25,17 @@ type reservation struct {
 	held         bool    // with placeholders: the rest is ours
 	chunks       []chunk // without: what is ours of the rest, in order
 	ended        bool    // nothing more can be mapped
+}
+
+// places is held while address space is given up for a moment, and by whoever of us
+// might take it: other stores of this process. Threads of others we cannot stop.
+var places sync.Mutex
+
+// mapAnywhere maps size bytes of the section from off on.
+func mapAnywhere(section windows.Handle, access uint32, off, size int64) (uintptr, error) {
+	places.Lock()
+	defer places.Unlock()
+	return windows.MapViewOfFile(section, access, uint32(off>>32), uint32(off), uintptr(size))
 }
 
 // chunk is a stretch of reserved address space.
@@ -85,6 +97,8 @@ func (r *reservation) holdPlaceholder() bool {
 // holdChunks finds a place for the whole and then reserves it chunk by chunk. What
 // somebody takes meanwhile is the end.
 func (r *reservation) holdChunks(need int64) bool {
+	places.Lock()
+	defer places.Unlock()
 	base, err := windows.VirtualAlloc(0, uintptr(r.length), windows.MEM_RESERVE, windows.PAGE_NOACCESS)
 	if err != nil || (chunk{base, r.length}).free() != nil {
 		return false
@@ -158,26 +172,37 @@ func (r *reservation) squeeze(section windows.Handle, n int64) (int64, error) {
 	n = min(n, c.size)
 	for try := range 10 {
 		time.Sleep(time.Duration(try) * time.Millisecond)
-		if err := c.free(); err != nil {
-			return 0, err
-		}
-		addr, _, err := procMapViewOfFileEx.Call(uintptr(section), windows.FILE_MAP_READ,
-			uintptr(r.used>>32), uintptr(uint32(r.used)), uintptr(n), c.at)
-		if addr != 0 {
-			r.keepBehind(c, n)
-			return n, nil
-		}
-		if !c.hold() {
-			r.chunks, r.ended = r.chunks[1:], true
-		}
-		if err != windows.ERROR_INVALID_ADDRESS {
-			return 0, os.NewSyscallError("MapViewOfFileEx", err)
+		mapped, err := r.swap(c, section, n)
+		if mapped || err != nil {
+			return n, err
 		}
 		if r.ended {
 			break
 		}
 	}
 	return 0, nil
+}
+
+// swap gives up chunk c and maps n bytes at its beginning, or holds it again.
+func (r *reservation) swap(c chunk, section windows.Handle, n int64) (mapped bool, err error) {
+	places.Lock()
+	defer places.Unlock()
+	if err := c.free(); err != nil {
+		return false, err
+	}
+	addr, _, err := procMapViewOfFileEx.Call(uintptr(section), windows.FILE_MAP_READ,
+		uintptr(r.used>>32), uintptr(uint32(r.used)), uintptr(n), c.at)
+	if addr != 0 {
+		r.keepBehind(c, n)
+		return true, nil
+	}
+	if !c.hold() {
+		r.chunks, r.ended = r.chunks[1:], true
+	}
+	if err != windows.ERROR_INVALID_ADDRESS {
+		return false, os.NewSyscallError("MapViewOfFileEx", err)
+	}
+	return false, nil
 }
 
 // keepBehind reserves again what is left of c, of which n bytes are mapped.

@@ -155,8 +155,7 @@ func (v *fileView) window(f *os.File, off, end int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	addr, err := windows.MapViewOfFile(section, windows.FILE_MAP_WRITE,
-		uint32(begin>>32), uint32(begin), uintptr(limit-begin))
+	addr, err := mapAnywhere(section, windows.FILE_MAP_WRITE, begin, limit-begin)
 	if err != nil {
 		err = &fs.PathError{Op: "MapViewOfFile", Path: f.Name(), Err: err}
 		return nil, errors.CombineErrors(err, closeHandle(section))

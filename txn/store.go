@@ -143,7 +143,8 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	s.pageShift = uint8(bits.TrailingZeros(uint(m.pageSize)))
 	next := index.MakeTxID(metas.epoch(), m.next-1)
 	// Half of the numbers of an epoch are left for those who have the store open.
-	if !m.clean || m.next > index.MaxCounter/2 {
+	newEpoch := !m.clean || m.next > index.MaxCounter/2
+	if newEpoch {
 		next = index.MakeTxID(metas.epoch()+1, 0)
 		if metas.epoch() == index.MaxEpoch {
 			return errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d", slot, m.epoch)
@@ -164,7 +165,7 @@ func (s *Store) recover(id mmapfile.FileID) error {
 			return err
 		}
 	}
-	if !m.clean {
+	if newEpoch {
 		m.fork = m.txid
 	}
 	sh := &s.shared
