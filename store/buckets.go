@@ -17,6 +17,9 @@ import (
 // one named path[1] in that, and so on; without names b itself. ErrBucketNotFound
 // if there is none, ErrNotBucket if a name is the key of a value.
 func (b *Bucket) Bucket(path ...string) (*Bucket, error) {
+	if err := b.readable(); err != nil {
+		return nil, err
+	}
 	for i, name := range path {
 		in, err := b.inner(name)
 		if err != nil {
@@ -29,6 +32,9 @@ func (b *Bucket) Bucket(path ...string) (*Bucket, error) {
 
 // EnsureBucket is Bucket, and creates what is not there.
 func (b *Bucket) EnsureBucket(path ...string) (*Bucket, error) {
+	if err := b.writable(); err != nil {
+		return nil, err
+	}
 	for i, name := range path {
 		in, err := b.ensure(name)
 		if err != nil {

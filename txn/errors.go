@@ -20,7 +20,7 @@ var (
 	ErrReplaced = errors.New("txn: the file was replaced while others use the old one")
 
 	// ErrReadOnly is returned for a change through a handle that is read-only.
-	ErrReadOnly = errors.New("txn: opened read-only")
+	ErrReadOnly = errors.New("txn: read-only")
 
 	// ErrTxDone is returned for the use of a transaction that has ended.
 	ErrTxDone = errors.New("txn: transaction has ended")
