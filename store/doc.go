@@ -27,7 +27,9 @@
 //   - A process that is killed harms nobody: its half-built transaction is gone,
 //     its lock passes on.
 //   - Bad input, a damaged file included, is an error that says what is wrong; it
-//     is never a panic.
+//     is never a panic. One damage cannot be told from a power cut: if the store was
+//     not closed, and pages of the very last commit are damaged, it opens at the commit
+//     before, and Options.Logger is told.
 //
 // A fault in the mapped file, when it was cut short or the disk fails, is ErrFault
 // for calls of this package. Application code that reads a returned slice outside
@@ -48,6 +50,7 @@
 //
 // Deleting needs pages first, and what it frees can be reused two flushes later. So
 // what makes a store larger is refused some pages before Options.MaxSize, or the end
-// of the disk, and deletes have those to begin with. While a long reader keeps what
-// was deleted they may still run out.
+// of the disk, and deletes have those to begin with: they are enough for a few keys in
+// a transaction, and then for the next ones. While a long reader keeps what was deleted
+// they may still run out.
 package store

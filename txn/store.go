@@ -160,6 +160,8 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	case other == nil || !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, mmapfile.ErrTruncated):
 		return err
 	default:
+		s.log.Warn("sharekv: the newest commit is not whole, the one before is taken",
+			"revision", m.txid, "taken", other.txid, "error", err)
 		slot, m = 1-slot, other
 		if err := s.storeFound(m, slot, nil); err != nil {
 			return err
