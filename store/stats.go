@@ -16,6 +16,11 @@ type Stats struct {
 	Entries  int64 // in the root bucket
 	Readers  int   // snapshots being kept for readers, also for dead ones that nobody has noticed
 	Failed   bool  // a flush has failed: see ErrFlushFailed
+
+	// Of all processes, since the first of those who have the store open opened it.
+	// Commits that come while others are being flushed share the next flush.
+	Commits int64
+	Flushes int64 // by which they, and the state of the store itself, were made durable
 }
 
 // Stats returns figures of the last commit. The time that takes grows with the
@@ -40,6 +45,8 @@ func (db *DB) Stats() (stats Stats, err error) {
 		Entries:  int64(s.Entries),
 		Readers:  s.Readers,
 		Failed:   s.Failed,
+		Commits:  int64(s.Commits),
+		Flushes:  int64(s.Syncs),
 	}, nil
 }
 

@@ -492,3 +492,25 @@ func TestReadOnlyHandleOpensWhatAKilledProcessLeft(t *testing.T) {
 		t.Errorf("after %s commits: %x, %v", n, got, err)
 	}
 }
+
+func TestStatsCountCommitsAndFlushesWhileTheStoreIsOpen(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "test.kv")
+	for range 2 {
+		db := teststore.Open(t, path, nil)
+		for n := range int64(4) {
+			stats, err := db.Stats()
+			if err != nil || stats.Commits != n || stats.Flushes < n {
+				t.Errorf("after %d commits: %d, in %d flushes, %v", n, stats.Commits, stats.Flushes, err)
+			}
+			if err := db.Put([]byte("key"), []byte("value")); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.View(func(*store.Tx) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

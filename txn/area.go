@@ -157,6 +157,10 @@ func (r *record) load() commit {
 	}
 }
 
+// count returns how many commits were published, but for the one that was found at
+// opening.
+func (r *record) count() uint64 { return r.word.Load() - 1 }
+
 // txid returns that of the current commit.
 func (r *record) txid() index.TxID {
 	for {

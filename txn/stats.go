@@ -13,6 +13,8 @@ type Stats struct {
 	Extents uint64     // free extents
 	Readers int        // slots in use, also by the dead as far as nobody has noticed
 	Failed  bool       // a flush has failed: nobody commits any more
+	Commits uint64     // published since the first of those who have the store open came
+	Syncs   uint64     // how often what was published has been made durable since then
 }
 
 // Stats returns the figures of the last commit. It reads the free-space tree,
@@ -30,6 +32,8 @@ func (s *Store) Stats() (Stats, error) {
 		Grown:   int64(s.shared.grown.Load()),
 		Readers: s.readers.inUse() - 1, // without r
 		Failed:  s.shared.poison.Load() != 0,
+		Commits: s.shared.head.count(),
+		Syncs:   s.shared.durable.count(),
 	}
 	err = r.eachFree(func(e freeEntry) error {
 		if e.kind == keyFree {

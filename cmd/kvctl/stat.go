@@ -25,6 +25,8 @@ type figures struct {
 	AllocatedBytes int64         `json:"allocated_bytes"`
 	FileBytes      int64         `json:"file_bytes"`
 	FlushFailed    bool          `json:"flush_failed"`
+	Commits        int64         `json:"commits"`
+	Flushes        int64         `json:"flushes"`
 	Handles        int           `json:"handles"`
 	Readers        int           `json:"readers"`
 	OldestReader   *oldestReader `json:"oldest_reader"` // null if there is none
@@ -56,10 +58,12 @@ func newStatCommand(s *storeFlags) *cobra.Command {
   allocated  how much of the file is ready for pages
   handles    how often others have the store open, this kvctl not counted
   readers    their read transactions under way; kvctl readers says whose they are
+  commits    since the first of them opened the store. Those that come at the same time
+             share a flush
 
 With --json it is one object: revision (a string), entries, page_bytes, pages,
-free_pages, retired_pages, allocated_bytes, file_bytes, flush_failed, handles, readers,
-oldest_reader (null, or revision, behind, pid and program).`,
+free_pages, retired_pages, allocated_bytes, file_bytes, flush_failed, commits, flushes,
+handles, readers, oldest_reader (null, or revision, behind, pid and program).`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return s.with(reading, func(db *store.DB) error {
@@ -109,6 +113,8 @@ func figuresOf(stats store.Stats, users []user) figures {
 		RetiredPages:   stats.Retired,
 		AllocatedBytes: stats.FileSize,
 		FlushFailed:    stats.Failed,
+		Commits:        stats.Commits,
+		Flushes:        stats.Flushes,
 		Handles:        len(users),
 	}
 	for _, u := range users {
@@ -141,6 +147,9 @@ func (f *figures) write(w io.Writer) error {
 		flush = "FAILED: nobody can commit until all have closed the store and opened it again"
 	}
 	fmt.Fprintf(t, "flush\t%s\n", flush)
+	if f.Commits > 0 {
+		fmt.Fprintf(t, "commits\t%d, in %d flushes\n", f.Commits, f.Flushes)
+	}
 	return t.Flush()
 }
 
