@@ -45,6 +45,13 @@ func (w *Writer) publish() error {
 	if err := s.storage.Push(); err != nil {
 		return s.fail(err)
 	}
+	// A place that was stored twice has two contents that look right, and only the last
+	// one is. A flush that fails could bring back the first, before a leader looks.
+	if w.twice {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
 	s.shared.head.publish(commit{snapshot: snapshot{
 		txid:  w.Snapshot.TxID,
 		pages: w.alloc.pages,

@@ -113,7 +113,9 @@
 // budget; beyond it they are stored in their places, leaves before branches, between
 // two changes. Nobody else refers to them, so they can be read back, changed and stored
 // in the same place again. Until the commit a power cut, or the death of the writer,
-// leaves pages that are free.
+// leaves pages that are free. What was stored twice is flushed before it is published:
+// page number and txid name one content then, also when a flush of somebody else fails,
+// and the system forgets what it had not written.
 //
 // # Free space
 //

@@ -157,7 +157,7 @@ func (s *Store) recover(id mmapfile.FileID) error {
 		if err := s.storeFound(m, slot, again); err != nil {
 			return err
 		}
-	case other == nil || !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, mmapfile.ErrTruncated):
+	case m.clean || other == nil || !errors.Is(err, index.ErrCorrupt) && !errors.Is(err, mmapfile.ErrTruncated):
 		return err
 	default:
 		s.log.Warn("sharekv: the newest commit is not whole, the one before is taken",

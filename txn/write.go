@@ -23,7 +23,8 @@ type Writer struct {
 	base     commit
 	alloc    *allocator // from Start on
 	runs     runs
-	buffered int // pages of Snapshot.Made that are not stored
+	buffered int  // pages of Snapshot.Made that are not stored
+	twice    bool // a place has been stored, and may be stored again
 	adds     bool
 	started  bool
 	done     bool
@@ -153,7 +154,10 @@ func (w *Writer) Alloc() (index.PageID, []byte, error) {
 }
 
 // Again implements index.Pager.
-func (w *Writer) Again(id index.PageID) ([]byte, error) { return w.buffer(id), nil }
+func (w *Writer) Again(id index.PageID) ([]byte, error) {
+	w.twice = true
+	return w.buffer(id), nil
+}
 
 // buffer returns a page of zeros that becomes page id.
 func (w *Writer) buffer(id index.PageID) []byte {
@@ -217,6 +221,8 @@ func (w *Writer) Retire(r index.Ref, n int) error {
 	if r.TxID == w.Snapshot.TxID {
 		if w.Snapshot.Made[r.Page] != nil {
 			w.buffered--
+		} else {
+			w.twice = true
 		}
 		delete(w.Snapshot.Made, r.Page)
 		w.runs.remove(r.Page)
