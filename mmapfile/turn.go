@@ -28,7 +28,7 @@ const (
 	turnShut
 )
 
-// try takes the turn if nobody has it, or waits for it.
+// try takes the turn if nobody has it and nobody waits for it.
 func (t *turn) try() bool { return t.state.CompareAndSwap(0, turnTaken) }
 
 func (t *turn) take(ctx context.Context) error {

@@ -95,7 +95,7 @@ func (b *Bucket) PutIf(key, old, value []byte) error {
 	now, kind, err := b.entry(key)
 	switch {
 	case err != nil && err != ErrNotFound:
-		return err
+		return b.tx.writer.Fail(err)
 	case kind == index.KindBucket:
 		return ErrIsBucket
 	case (err == nil) != (old != nil) || !bytes.Equal(now, old):

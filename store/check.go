@@ -33,7 +33,19 @@ func (db *DB) CheckProgress(ctx context.Context, progress func(done, pages int64
 		return nil, ErrClosed
 	}
 	defer db.calls.leave()
-	defer db.catch(debug.SetPanicOnFault(true), &err)
+	ours := true // what runs: a panic of progress goes on
+	before := debug.SetPanicOnFault(true)
+	defer func() {
+		debug.SetPanicOnFault(before)
+		if !ours {
+			return
+		}
+		if r := recover(); r != nil {
+			if err = db.asError(r); err == nil {
+				panic(r)
+			}
+		}
+	}()
 	r, err := db.txn.Read()
 	if err != nil {
 		return nil, err
@@ -42,7 +54,9 @@ func (db *DB) CheckProgress(ctx context.Context, progress func(done, pages int64
 	done, pages := int64(index.FirstPage), int64(len(r.Snapshot.Memory)/r.Snapshot.PageSize())
 	c, err := r.Check(func(n int) error {
 		done += int64(n)
+		ours = false
 		progress(done, pages)
+		ours = true
 		return context.Cause(ctx)
 	})
 	if err != nil {

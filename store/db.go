@@ -91,9 +91,13 @@ func locate(path string, o *Options) (string, error) {
 		if e != nil {
 			return "", errors.WithHint(errors.Wrapf(e, "open %s", path), "create the directory first")
 		}
-		if _, e := os.Lstat(path); e == nil {
+		info, e := os.Lstat(path)
+		switch {
+		case e == nil && info.Mode()&fs.ModeSymlink != 0:
 			return "", errors.WithHint(errors.Wrapf(err, "open %s", path),
 				"the symbolic link leads nowhere: name the file itself")
+		case e == nil: // somebody has just created it
+			return locate(path, o)
 		}
 		if o.MustExist || o.ReadOnly {
 			return "", errors.Wrapf(err, "open store")
@@ -187,6 +191,7 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 		ID:       db.mapping.ID(),
 		MaxSize:  o.MaxSize,
 		Budget:   o.budget,
+		Patience: o.LockTimeout,
 		Logger:   o.Logger,
 	}
 	if first && o.ReadOnly {

@@ -23,7 +23,8 @@
 //
 //   - When Update returns nil, its changes survive the death of any process, of
 //     the system, and of the power, on a disk that honours flushes.
-//   - Nobody ever sees what a power cut could take back.
+//   - No reader ever sees what a power cut could take back. A write transaction does,
+//     but when it has ended without ErrFlushFailed or ErrUnknown, what it saw is durable.
 //   - A process that is killed harms nobody: its half-built transaction is gone,
 //     its lock passes on.
 //   - Bad input, a damaged file included, is an error that says what is wrong; it

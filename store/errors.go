@@ -76,6 +76,11 @@ var (
 	// ErrNoSpace is returned when the disk, or Options.MaxSize, is full. What was
 	// committed before is not touched.
 	ErrNoSpace = mmapfile.ErrNoSpace
+	// ErrUnknown is returned by a commit that waited longer than Options.LockTimeout for
+	// another process, named in the text, to flush for both: it is stopped, or the disk
+	// is slow. The commit is durable and visible when that one goes on, when somebody
+	// else commits, or when the last one closes the store, and otherwise not at all.
+	ErrUnknown = txn.ErrUnknown
 	// ErrFlushFailed is returned by a commit whose flush failed: its outcome is
 	// unknown. No process can commit any more until all have closed the store and
 	// opened it again; reading goes on.

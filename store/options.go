@@ -21,7 +21,9 @@ type Options struct {
 	// Mode is the permission of every file made; 0 is 0600.
 	Mode fs.FileMode
 	// LockTimeout bounds the wait for another process to end its write
-	// transaction, or to finish opening the store; then ErrBusy. 0 waits for ever.
+	// transaction, or to finish opening the store; then ErrBusy. It also bounds the wait
+	// of a commit for another process that flushes for both; then ErrUnknown. 0 waits
+	// for ever.
 	LockTimeout time.Duration
 	// Logger is told of rare events: a store that was not closed, a writer or reader
 	// that died, a flush that failed. Nil is told nothing.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"os"
+	"runtime"
 	"runtime/debug"
 )
 
@@ -27,7 +28,7 @@ func (db *DB) Preload(ctx context.Context) (err error) {
 			return err
 		}
 		n := min(step, len(memory))
-		touch(memory[:n])
+		runtime.KeepAlive(touch(memory[:n]))
 		memory = memory[n:]
 	}
 	return nil

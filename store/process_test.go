@@ -29,6 +29,19 @@ var roles = map[string]func(db *store.DB) error{
 	"watch":  watchSums,
 	"slow":   slow,
 	"hold":   hold,
+	"put":    putForEver,
+}
+
+// putForEver commits until it is killed, and says when it has begun.
+func putForEver(db *store.DB) error {
+	for first := true; ; first = false {
+		if err := db.Put([]byte("theirs"), nil); err != nil {
+			return err
+		}
+		if first {
+			fmt.Println("put")
+		}
+	}
 }
 
 func TestMain(m *testing.M) {

@@ -595,3 +595,20 @@ func TestCursorReadsAValueOnlyWhenAsked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPanicOfTheProgressOfACheckGoesOn(t *testing.T) {
+	db := teststore.New(t, nil)
+	defer func() {
+		if _, ok := recover().(runtime.Error); !ok {
+			t.Error("the panic did not arrive")
+		}
+	}()
+	if err := db.Put([]byte("key"), nil); err != nil {
+		t.Fatal(err)
+	}
+	_, err := db.CheckProgress(t.Context(), func(done, pages int64) {
+		var none map[string]int
+		none["x"] = 1
+	})
+	t.Errorf("it went on: %v", err)
+}

@@ -22,8 +22,9 @@ type top = Bucket
 
 // Tx is a transaction. It has all methods of Bucket, for the root bucket.
 //
-// It sees one state of the store: a read transaction the last commit before it
-// began, a write transaction also its own changes.
+// It sees one state of the store: a read transaction the last durable commit before it
+// began, a write transaction the last commit, which is on its way to the disk at least,
+// and its own changes.
 //
 // A read transaction may be used by several goroutines at once, a write
 // transaction may not.
@@ -159,11 +160,22 @@ func (tx *Tx) end(err *error) bool {
 	}
 	defer tx.db.catch(debug.SetPanicOnFault(true), err)
 	if tx.writer != nil {
-		tx.writer.Rollback() // does nothing after Commit
+		// The application must not rely on what a power cut may take back.
+		if e := tx.writer.Rollback(); e != nil {
+			*err = errors.CombineErrors(asBusy(e), *err)
+		}
 	} else {
 		tx.reader.End()
 	}
 	return true
+}
+
+// asBusy returns the error for a wait that was too long.
+func asBusy(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.Wrapf(ErrBusy, "%v", err)
+	}
+	return err
 }
 
 func (tx *Tx) commit() (err error) {
@@ -174,11 +186,11 @@ func (tx *Tx) commit() (err error) {
 	if err := tx.save(); err != nil {
 		return err
 	}
-	return tx.writer.Commit()
+	return asBusy(tx.writer.Commit())
 }
 
-// Commit makes the changes of a write transaction from Begin durable and then
-// visible, and ends it, whatever it returns. A read transaction just ends.
+// Commit makes the changes of a write transaction from Begin durable, and then visible
+// to readers, and ends it, whatever it returns. A read transaction just ends.
 func (tx *Tx) Commit() error {
 	if tx.managed {
 		return errors.Wrapf(ErrTxManaged, "Commit")
@@ -194,7 +206,8 @@ func (tx *Tx) Commit() error {
 }
 
 // Rollback ends a transaction from Begin without committing anything. It does
-// nothing if the transaction has ended, so it can be deferred.
+// nothing if the transaction has ended, so it can be deferred. That of a write
+// transaction returns when what it has read is durable, or why it may not be.
 func (tx *Tx) Rollback() error {
 	if tx.managed {
 		return errors.Wrapf(ErrTxManaged, "Rollback")

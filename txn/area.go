@@ -21,7 +21,7 @@ const (
 
 	areaNext    = 832 // last txid handed out
 	areaGrown   = 840 // bytes of the file that have been allocated and flushed
-	areaSession = 848 // 1 once a meta page has opened this run of commits
+	areaSession = 848 // session
 	areaEpoch   = 856 // of the meta page in force
 	areaFork    = 864 // of the meta page in force
 	areaPoison  = 872 // 1 once a flush has failed
@@ -37,6 +37,13 @@ const (
 	areaReadCompat = 952 // as of the meta pages
 
 	areaHigh = 960 // reader slots from here on were never claimed
+)
+
+// What the session word says.
+const (
+	sessionNone  = 0 // closed cleanly, nothing stored since
+	sessionFound = 1 // not closed cleanly, what was found is durable, nothing stored since
+	sessionOpen  = 2 // a meta page has opened this run of commits
 )
 
 // AreaSize is the size in bytes of the area that Open expects.

@@ -9,21 +9,26 @@ import (
 
 // Commit makes the changes durable and then visible, and ends the transaction. If
 // there are none, there is no new snapshot.
+//
 // After ErrFlushFailed the outcome is unknown: it shows when all have closed the
-// store and opened it again. After any other error nothing was changed.
+// store and opened it again. After ErrUnknown it shows when somebody else commits, or
+// the last one closes the store. After any other error nothing was changed.
 func (w *Writer) Commit() error {
 	if w.done {
 		return ErrTxDone
 	}
-	txid := w.base.txid
-	err := w.err
-	if err == nil && w.changed() {
-		if err = w.publish(); err == nil {
-			txid = w.Snapshot.TxID
-		}
+	if w.err != nil || !w.changed() {
+		return errors.CombineErrors(w.Rollback(), w.err)
+	}
+	if err := w.publish(); err != nil {
+		return errors.CombineErrors(w.Rollback(), err)
 	}
 	w.end()
-	return errors.CombineErrors(err, w.store.settle(txid))
+	err := w.store.settle(w.Snapshot.TxID)
+	if err != nil && !errors.Is(err, ErrFlushFailed) {
+		err = errors.Wrapf(ErrUnknown, "%v", err)
+	}
+	return err
 }
 
 // changed reports whether there is anything to commit.

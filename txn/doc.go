@@ -81,6 +81,7 @@
 // until all have closed the store and the next opener has done as after a crash. The
 // system tells of a failure once for each open file, so within a process a flush is not
 // believed before those that began earlier have ended, and poison is looked at after it.
+// That it tells every open file is what Linux promises; of Windows it is not known.
 //
 // # Which pages are reused
 //

@@ -15,6 +15,10 @@ var (
 	// closed the store and opened it again. Reading goes on.
 	ErrFlushFailed = errors.New("txn: a flush to disk failed")
 
+	// ErrUnknown is returned by a commit that has been published, and then not been
+	// seen to become durable.
+	ErrUnknown = errors.New("txn: it is not known whether the commit is durable")
+
 	// ErrReplaced is returned when the path of a store that others have open
 	// leads to another file than theirs.
 	ErrReplaced = errors.New("txn: the file was replaced while others use the old one")

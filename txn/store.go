@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"encoding/binary"
 	"log/slog"
+	"math"
 	"math/bits"
 	"sync"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -19,6 +21,7 @@ type Options struct {
 	ID       mmapfile.FileID // which file the storage is; all members must agree
 	MaxSize  int64           // bytes that the store may grow to; 0 = no limit
 	Budget   int             // bytes of changed pages kept in memory; 0 = 16 MiB
+	Patience time.Duration   // how long to wait for a flush of another member; 0 = for ever
 	Logger   *slog.Logger    // for rare events; nil = none
 }
 
@@ -31,6 +34,7 @@ type Store struct {
 	readOnly bool
 	maxSize  int64
 	budget   int
+	patience time.Duration
 	log      *slog.Logger
 	notes    notes
 	buffers  [][]byte // of pages, not in use; guarded by the writer mutex
@@ -79,6 +83,7 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 		readOnly: o.ReadOnly,
 		maxSize:  o.MaxSize,
 		budget:   cmp.Or(o.Budget, defaultBudget),
+		patience: cmp.Or(o.Patience, math.MaxInt64),
 		log:      o.Logger,
 	}
 	if s.log == nil {
@@ -139,6 +144,9 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	}
 	slot := metas.newest()
 	m, other := metas[slot], metas[1-slot]
+	if m.sequence > math.MaxInt64/2 || metas.epoch() == index.MaxEpoch {
+		return errors.Wrapf(index.ErrCorrupt, "meta page %d: sequence %d, epoch %d", slot, m.sequence, metas.epoch())
+	}
 	s.pageSize = m.pageSize
 	s.pageShift = uint8(bits.TrailingZeros(uint(m.pageSize)))
 	next := index.MakeTxID(metas.epoch(), m.next-1)
@@ -146,9 +154,6 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	newEpoch := !m.clean || m.next > index.MaxCounter/2
 	if newEpoch {
 		next = index.MakeTxID(metas.epoch()+1, 0)
-		if metas.epoch() == index.MaxEpoch {
-			return errors.Wrapf(index.ErrCorrupt, "meta page %d: epoch %d", slot, m.epoch)
-		}
 	}
 	switch again, err := s.verify(m); {
 	case m.clean && other != nil && other.snapshot == m.snapshot:
@@ -167,10 +172,11 @@ func (s *Store) recover(id mmapfile.FileID) error {
 			return err
 		}
 	}
+	sh := &s.shared
 	if newEpoch {
 		m.fork = m.txid
+		sh.session.Store(sessionFound)
 	}
-	sh := &s.shared
 	c := commit{snapshot: m.snapshot, slot: slot, sequence: m.sequence}
 	sh.durable.publish(c)
 	sh.head.publish(c)
@@ -299,7 +305,7 @@ func (s *Store) Leave() { s.readers.clean(s.readers.area.Self()) }
 func (s *Store) Finish(storage Storage) error {
 	s.storage = storage
 	sh := &s.shared
-	if sh.session.Load() == 0 || sh.poison.Load() != 0 {
+	if sh.session.Load() == sessionNone || sh.poison.Load() != 0 {
 		return nil
 	}
 	if sh.head.txid() != sh.durable.txid() { // the last one to commit has died

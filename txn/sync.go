@@ -19,9 +19,11 @@ const changedMost = 1024
 const leaderProbe = 20 * time.Millisecond
 
 // settle returns when the commit txid is durable. Whoever finds the sync mutex free
-// leads: its flush is for all that was published before.
+// leads: its flush is for all that was published before. If another member's takes
+// longer than the handle's patience the error is context.DeadlineExceeded and names it.
 func (s *Store) settle(txid index.TxID) error {
 	sh := &s.shared
+	var ctx context.Context // from the first wait on
 	for {
 		seen := sh.wake.Count()
 		if sh.durable.txid() >= txid {
@@ -37,11 +39,16 @@ func (s *Store) settle(txid index.TxID) error {
 		if led {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), leaderProbe)
-		_, err = sh.wake.Wait(ctx, seen)
-		cancel()
+		if ctx == nil {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(context.Background(), s.patience)
+			defer cancel()
+		}
+		nap, wake := context.WithTimeout(ctx, leaderProbe)
+		_, err = sh.wake.Wait(nap, seen)
+		wake()
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = s.takeOver(txid)
+			err = s.takeOver(ctx, txid)
 		}
 		if err != nil {
 			return err
@@ -61,8 +68,8 @@ func (s *Store) lead() (led bool, err error) {
 }
 
 // takeOver waits for the sync mutex, which comes free when the leader has died, too.
-func (s *Store) takeOver(txid index.TxID) error {
-	err := s.shared.sync.Lock(context.Background())
+func (s *Store) takeOver(ctx context.Context, txid index.TxID) error {
+	err := s.shared.sync.Lock(ctx)
 	if err != nil && !errors.Is(err, mmapfile.ErrAbandoned) {
 		return err
 	}
@@ -94,35 +101,37 @@ func (s *Store) follow() {
 	s.tell()
 }
 
-// sync makes the head durable. Requires the sync mutex. If it fails in whatever way,
-// a fault included, nobody commits any more.
+// sync makes the head durable. Requires the sync mutex. If what was published cannot be
+// read, nobody can make it durable, and nobody commits any more.
 func (s *Store) sync() error {
 	sh := &s.shared
 	if sh.poison.Load() != 0 {
 		return ErrFlushFailed
 	}
-	done := false
+	faulted := true
 	defer func() {
-		if !done {
+		if faulted {
 			sh.poison.Store(1)
 		}
 	}()
 	err := s.syncHead()
-	done = err == nil
+	faulted = false
 	return err
 }
 
 func (s *Store) syncHead() error {
-	sh := &s.shared
 	// All that the head needs stays as it is meanwhile: what is reused was dead before
 	// the other meta page's snapshot, which is older than durable.
-	head := sh.head.load()
-	durable := sh.durable.load()
+	head := s.shared.head.load()
+	durable := s.shared.durable.load()
 	if head.txid == durable.txid {
 		return nil
 	}
 	changed, err := s.changed(&head.snapshot, durable.txid)
-	if err != nil {
+	switch {
+	case errors.Is(err, mmapfile.ErrNoAddressSpace):
+		return err // the others may have more
+	case err != nil:
 		return s.fail(err)
 	}
 	_, err = s.writeMeta(head.snapshot, func(m *meta) { m.changed = changed })
@@ -139,7 +148,8 @@ type changed struct {
 
 var errMany = errors.New("txn: many pages have changed")
 
-// changed returns what has changed since durable. If that is much, it is flushed.
+// changed returns what has changed since durable. If that is much, or this process
+// has no room to look at it, it is flushed.
 func (s *Store) changed(snap *snapshot, durable index.TxID) (c changed, err error) {
 	again := index.TxID(s.shared.suspect.Load()) > durable
 	err = s.eachChanged(snap, durable, s.verified, func(w index.Written) error {
@@ -155,7 +165,8 @@ func (s *Store) changed(snap *snapshot, durable index.TxID) (c changed, err erro
 		}
 		return nil
 	})
-	if err == errMany || err == nil && c.count > changedMost {
+	unseen := errors.Is(err, mmapfile.ErrNoAddressSpace) && !again
+	if err == errMany || unseen || err == nil && c.count > changedMost {
 		return changed{flushed: true}, s.flush()
 	}
 	return c, err
@@ -195,15 +206,16 @@ func (s *Store) storeAgain(w index.Written) error {
 
 // openSession writes and flushes a meta page of the durable snapshot, not clean,
 // before the first page of a run of commits is stored (I11): it makes the epoch
-// durable. Requires the writer mutex. Nothing was published in this epoch.
+// durable. Requires the writer mutex. Nothing was published in this run, so that there
+// is no leader.
 func (s *Store) openSession() error {
 	sh := &s.shared
-	if sh.session.Load() != 0 {
+	if sh.session.Load() == sessionOpen {
 		return nil
 	}
 	_, err := s.writeMeta(sh.durable.load().snapshot, nil)
 	if err == nil {
-		sh.session.Store(1)
+		sh.session.Store(sessionOpen)
 	}
 	return err
 }

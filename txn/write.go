@@ -118,11 +118,12 @@ func (w *Writer) Err() error { return w.err }
 
 // Rollback ends the transaction without a trace. It returns when what the
 // transaction has read is durable: nobody shall know what a power cut could take
-// back.
-func (w *Writer) Rollback() {
-	if w.end() {
-		_ = w.store.settle(w.base.txid) // the next commit says so, too
+// back. An error says that it may not be. A transaction that has ended stays so.
+func (w *Writer) Rollback() error {
+	if !w.end() {
+		return nil
 	}
+	return w.store.settle(w.base.txid)
 }
 
 // end frees the writer mutex, and reports whether the transaction had not ended.
