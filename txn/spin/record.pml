@@ -1,20 +1,22 @@
 /*
- * The durable record: a commit of several words, published by one.
+ * A record: a commit of several words, published by one. There are two of them, which
+ * have nothing to do with each other: writers publish the head under the writer mutex,
+ * leaders the durable one under the sync mutex.
  *
- * The writer fills the cell that is not the current one and then moves the word,
- * whose lowest bit names the cell. It may die after each step; the next writer finds
- * the mutex abandoned and begins anew. Here a commit is two words, both its txid.
- * Txids skip: one that was handed out to a dead or rolled back transaction is not
- * used again.
+ * The publisher fills the cell that is not the current one and then moves the word,
+ * whose lowest bit names the cell. It may die after each step; the next one finds the
+ * mutex abandoned and begins anew. Here a commit is two words, both its txid. Txids
+ * skip: one that was handed out to a dead or rolled back transaction is not used
+ * again, and a leader makes several commits durable at once.
  *
  * What must hold: a reader gets the two words of one commit, the one published with
  * the word it read. It reads again only after another commit was published, so that
- * it never waits for a writer that is slow, stopped or dead.
+ * it never waits for a publisher that is slow, stopped or dead.
  *
  * Runs:
  *   holds -
  *   breaks ONE_CELL: the current cell is filled anew
- *   breaks ONE_CELL SEQUENCE_LOCK: and readers wait until it is whole, for a dead writer too
+ *   breaks ONE_CELL SEQUENCE_LOCK: and readers wait until it is whole, for a dead publisher too
  *   breaks NO_LAST_LOOK: the reader does not look at the word again
  *   breaks TXID_CELL: the word is the txid, and its parity names the cell
  */
@@ -29,7 +31,7 @@
 
 byte word, cell0[2], cell1[2]; /* the first and the second word of either cell */
 byte next = FIRST;             /* last txid handed out */
-bit writing;                   /* the writer mutex */
+bit publishing;                /* the mutex */
 
 byte published[4 * COMMITS];   /* by word: the txid of the commit */
 
@@ -43,15 +45,15 @@ byte published[4 * COMMITS];   /* by word: the txid of the commit */
 inline mayDie() {
 	if
 	:: skip
-	:: writing = 0; goto again
+	:: publishing = 0; goto again
 	fi
 }
 
-proctype Writer() {
+proctype Publisher() {
 	byte t, w;
 again:	atomic { t = 0; w = 0 }
 	do
-	:: atomic { !writing && next < FIRST + COMMITS -> writing = 1 }
+	:: atomic { !publishing && next < FIRST + COMMITS -> publishing = 1 }
 		atomic { next++; t = next }
 		mayDie();
 #ifdef TXID_CELL
@@ -71,7 +73,7 @@ again:	atomic { t = 0; w = 0 }
 		mayDie();
 		atomic { word = w; published[w] = t }
 		mayDie();
-		atomic { writing = 0; t = 0; w = 0 }
+		atomic { publishing = 0; t = 0; w = 0 }
 	:: atomic { next == FIRST + COMMITS -> break }
 	od
 }
@@ -113,6 +115,6 @@ init {
 		word = FIRST;
 #endif
 		cell0[0] = FIRST; cell1[0] = FIRST; published[word] = FIRST;
-		run Writer(); run Writer(); run Reader()
+		run Publisher(); run Publisher(); run Reader()
 	}
 }

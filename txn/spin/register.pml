@@ -1,11 +1,12 @@
 /*
  * Registration of readers against the scan of the writer, word by word.
  *
- * A page lives in [birth, death). The writer may reuse it if it was dead at its
- * base and no reader slot holds a snapshot in between; that the other meta page's
- * snapshot counts too only makes fewer pages reusable. Which pages there are is left
- * open: any birth and death will do. Free stays free, so that the page found may be
- * stored over at any later time.
+ * A page lives in [birth, death). The writer loads the durable record, then the reader
+ * slots, once. It may reuse a page that was dead at durable if no slot holds a snapshot
+ * in between; that the other meta page's snapshot counts instead of durable only makes
+ * fewer pages reusable. Meanwhile a leader moves durable on. Which pages there are is
+ * left open: any birth and death will do. Free stays free, so that the page found may
+ * be stored over at any later time.
  *
  * With FLOOR all readers are of one process that found no slots, and share its floor:
  * a slot that keeps whatever died after the snapshot in it.
@@ -18,35 +19,29 @@
  * snapshot that had a page found free.
  *
  * Runs:
- *   holds -: a writer, two readers
- *   holds READERS=3 LAST=3: a writer, three readers
- *   holds WRITERS=2 LAST=3: two writers that take turns
- *   holds SLOTS_BEFORE_BASE: scanned first, but under the mutex, where nothing moves the record
+ *   holds -: a writer, a leader, two readers
  *   holds FLOOR: two readers share a floor
  *   breaks NO_SECOND_LOOK: the reader does not look at the word again
- *   breaks SLOTS_BEFORE_MUTEX WRITERS=2: slots are scanned before the mutex is held and the base loaded
- *   breaks NO_SCAN: the writer reuses whatever was dead at its base
+ *   breaks SLOTS_FIRST: slots are scanned before durable is loaded
+ *   breaks DURABLE_TWICE: durable is loaded again when a page is looked for
+ *   breaks HEAD: a page is reused that is dead at the head, but not at durable
+ *   breaks NO_SCAN: the writer reuses whatever was dead at durable
  *   breaks CLEAR_EARLY: the reader clears its slot while it still reads
  *   breaks FLOOR NO_LOWERING: one who shares the floor takes it to be as old as his snapshot
  *   breaks FLOOR ONE_SNAPSHOT: the floor keeps the one snapshot in it, and others share it
  *   breaks CLEAN_UNLOCKED: a dead reader's slot is cleaned while its next owner may already use it
  */
-#ifndef WRITERS
-#define WRITERS 1
-#endif
 #ifndef READERS
 #define READERS 2
 #endif
 #ifndef LAST
-#define LAST 4 /* txid at which writers stop */
+#define LAST 3 /* txid of the last commit */
 #endif
 
 #define FIRST 1
 
 /* The shared area. */
 byte word, txid[2];     /* of the durable record; the lowest bit of its word names the cell */
-bit mutex;              /* the writer mutex */
-bit session;            /* has begun */
 byte slot[READERS];     /* 0 = nobody reads */
 bit locked[READERS];    /* the member's lock: a living owner's, or his who cleans */
 byte sharing;           /* readers at the floor */
@@ -92,19 +87,19 @@ inline scan() {
 	i = 0
 }
 
-/* Some page that was dead at the base and that no snapshot seen has. */
+/* Some page that was dead at durable and that no snapshot seen has. */
 inline findPage() {
 	b = FIRST;
 	do
-	:: b < base -> b++
+	:: b < limit -> b++
 	:: break
 	od;
 	d = b + 1;
 	do
-	:: d < base -> d++
+	:: d < limit -> d++
 	:: break
 	od;
-	free = (d <= base);
+	free = (d <= limit);
 #ifndef NO_SCAN
 	do
 	:: i < READERS ->
@@ -121,41 +116,51 @@ inline findPage() {
 	b = 0; d = 0; free = 0
 }
 
+/* One transaction after the other, of whatever process. */
 proctype Writer() {
-	byte base, b, d, i, seen[READERS];
+	byte limit, b, d, i, seen[READERS];
 	bit free;
 	do
-	:: txid[word & 1] < LAST ->
-#ifdef SLOTS_BEFORE_MUTEX
+	:: death == 0 ->
+#ifdef SLOTS_FIRST
 		scan();
 #endif
-		atomic { !mutex -> mutex = 1 }
-#ifdef SLOTS_BEFORE_BASE
-		scan();
-#endif
-		if
-		:: !session -> /* it publishes the snapshot in force once more */
-			session = 1;
-			txid[(word + 1) & 1] = txid[word & 1];
-			word++
-		:: skip
-		fi;
-		base = txid[word & 1];
-#if !defined(SLOTS_BEFORE_MUTEX) && !defined(SLOTS_BEFORE_BASE)
+		limit = txid[word & 1];
+#ifndef SLOTS_FIRST
 		scan();
 #endif
 		atomic {
+#ifdef DURABLE_TWICE
+			limit = txid[word & 1];
+#endif
+#ifdef HEAD
+			limit = LAST;
+#endif
 			findPage();
 			i = 0;
 			do
 			:: i < READERS -> seen[i] = 0; assert(!NEEDS(reading[i])); i++
 			:: else -> break
 			od;
-			i = 0
+			i = 0; limit = 0
 		}
-		txid[(word + 1) & 1] = base + 1;
-		word++;
-		atomic { base = 0; mutex = 0 }
+	:: break
+	od
+}
+
+/* A session publishes the snapshot in force once more. */
+proctype Leader() {
+	bit session;
+	byte t;
+	do
+	:: txid[word & 1] < LAST ->
+		if
+		:: t = txid[word & 1] + 1
+		:: !session -> t = txid[word & 1]
+		fi;
+		session = 1;
+		txid[(word + 1) & 1] = t;
+		atomic { word++; t = 0 }
 	:: else -> break
 	od
 }
@@ -235,11 +240,8 @@ init {
 #ifdef FLOOR
 		locked[0] = 1;
 #endif
-		do
-		:: i < WRITERS -> run Writer(); i++
-		:: else -> break
-		od;
-		i = 0;
+		run Writer();
+		run Leader();
 		do
 		:: i < READERS -> run Reader(i); i++
 		:: else -> break

@@ -2,14 +2,17 @@
  * The bookkeeping of retired pages.
  *
  * Each commit retires one page, which is known by its death; its birth is left open.
- * Pages wait in the order of their death. Each transaction looks at a few: those that
- * were dead before the snapshot of the other meta page, once, and those filed under a
- * reader that has gone. Each is free then, or filed under the youngest reader that
- * needs it. Scans are of one piece here; register.pml takes them apart.
+ * Pages wait in the order of their death. A transaction loads the durable record and
+ * scans the readers when it begins. When it commits it has looked at a few lists:
+ * those of pages that were dead before the snapshot of the other meta page, once, and
+ * those filed under a reader that it did not see. Each page is free then, or filed
+ * under the youngest reader that needs it. Meanwhile readers come and go, and leaders
+ * move durable up to the head. Scans are of one piece here; register.pml takes them
+ * apart.
  *
  * What must hold:
- *   - safe: no reader, nor durable, nor the other meta page's snapshot needs a page
- *     that is free.
+ *   - safe: no reader, nor head, nor durable, nor the other meta page's snapshot needs
+ *     a page that is free.
  *   - exact: after a few transactions without a change of readers, each page that
  *     waited and that nobody needs is free. So nothing leaks, and a long reader keeps
  *     its own snapshot and nothing more.
@@ -18,19 +21,21 @@
  *
  * Runs:
  *   holds -
+ *   holds READERS=3 LAST=4: more readers, fewer commits
  *   holds NEXT_OLDER: a list is looked at against older readers only, which is enough
  *   breaks OLDEST: pages wait until the oldest reader began after their death
- *   breaks FILE_OLDEST NEXT_OLDER: lists are filed under the oldest reader that needs them
+ *   breaks FILE_OLDEST NEXT_OLDER READERS=3: lists are filed under the oldest reader that needs them
  *   breaks DROP_LISTS: lists go when their reader goes
  *   breaks FREE_LISTS: lists become free when their reader goes
- *   breaks IGNORE_OTHER: pages are looked at once they were dead at the base
+ *   breaks IGNORE_OTHER: pages are looked at once they were dead at the head
+ *   breaks AT_DURABLE: pages are looked at once they were dead at durable
  *   breaks COUNT_SKIPPED: the lists of living readers count as looked at
  */
 #ifndef READERS
-#define READERS 3
+#define READERS 2
 #endif
 #ifndef LAST
-#define LAST 6 /* txid of the last commit */
+#define LAST 5 /* txid of the last commit */
 #endif
 #ifndef LISTS
 #define LISTS 2 /* lists of either kind that a transaction looks at */
@@ -41,21 +46,43 @@
 #define FILED 2
 #define FREE 3
 
-byte durable = 1, other = 1;
+byte head = 1, durable = 1, other = 1;
 byte reader[READERS]; /* txid of the snapshot, 0 = none */
+
+/* What the transaction that runs has loaded. */
+bit begun;
+byte limit, seen[READERS];
+
 byte quiet;           /* transactions since readers changed or a page was retired */
 
 /* Of each page, by death. */
 byte state[LAST + 1], birth[LAST + 1], under[LAST + 1];
 
-byte d, i, n, r, oldest, chosen;
+byte d, i, n, r, chosen;
 bit held;
 
 #define NEEDS(s, x) (s != 0 && birth[x] <= s && s < x)
 
+#ifdef IGNORE_OTHER
+#define LIMIT head
+#else
+#ifdef AT_DURABLE
+#define LIMIT durable
+#else
+#define LIMIT other
+#endif
+#endif
+
+inline begin() {
+	begun = 1;
+	limit = LIMIT;
+	for (i : 0 .. READERS-1) { seen[i] = reader[i] }
+	i = 0
+}
+
 inline holds(txid) {
 	held = 0;
-	for (i : 0 .. READERS-1) { held = held || reader[i] == txid }
+	for (i : 0 .. READERS-1) { held = held || seen[i] == txid }
 }
 
 /* A page is filed under the reader chosen, or is free if there is none. */
@@ -64,12 +91,12 @@ inline classify(x) {
 	for (i : 0 .. READERS-1) {
 		if
 #ifdef NEXT_OLDER
-		:: under[x] != 0 && reader[i] >= under[x]
+		:: under[x] != 0 && seen[i] >= under[x]
 #endif
 #ifdef FILE_OLDEST
-		:: else -> chosen = (NEEDS(reader[i], x) && (chosen == 0 || reader[i] < chosen) -> reader[i] : chosen)
+		:: else -> chosen = (NEEDS(seen[i], x) && (chosen == 0 || seen[i] < chosen) -> seen[i] : chosen)
 #else
-		:: else -> chosen = (NEEDS(reader[i], x) && reader[i] > chosen -> reader[i] : chosen)
+		:: else -> chosen = (NEEDS(seen[i], x) && seen[i] > chosen -> seen[i] : chosen)
 #endif
 		fi
 	}
@@ -79,39 +106,30 @@ inline classify(x) {
 	chosen = 0
 }
 
-#ifdef IGNORE_OTHER
-#define LIMIT durable
-#else
-#ifdef OLDEST
-#define LIMIT (oldest < other -> oldest : other)
-#else
-#define LIMIT other
-#endif
-#endif
-
 inline look() {
-	oldest = LAST;
-	for (i : 0 .. READERS-1) { oldest = (reader[i] != 0 && reader[i] < oldest -> reader[i] : oldest) }
 	n = 0;
-	for (d : 2 .. durable) {
+#ifdef OLDEST
+	for (i : 0 .. READERS-1) { limit = (seen[i] != 0 && seen[i] < limit -> seen[i] : limit) }
+#endif
+	for (d : 2 .. head) {
 		if
-		:: state[d] == RETIRED && d <= LIMIT && n < LISTS -> classify(d); n++
+		:: state[d] == RETIRED && d <= limit && n < LISTS -> classify(d); n++
 		:: else
 		fi
 	}
 #ifndef DROP_LISTS
 	n = 0;
-	for (r : 1 .. durable) {
+	for (r : 1 .. head) {
 		holds(r);
 #ifdef COUNT_SKIPPED
-		for (d : 2 .. durable) {
+		for (d : 2 .. head) {
 			if
 			:: held && state[d] == FILED && under[d] == r -> n++; break
 			:: else
 			fi
 		}
 #endif
-		for (d : 2 .. durable) {
+		for (d : 2 .. head) {
 			if
 			:: !held && state[d] == FILED && under[d] == r && n < LISTS ->
 				n++;
@@ -125,11 +143,14 @@ inline look() {
 		}
 	}
 #endif
-	d = 0; i = 0; n = 0; r = 0; oldest = 0; held = 0
+	d = 0; i = 0; n = 0; r = 0; held = 0;
+	begun = 0; limit = 0;
+	for (i : 0 .. READERS-1) { seen[i] = 0 }
+	i = 0
 }
 
 inline check() {
-	for (d : 2 .. durable) {
+	for (d : 2 .. head) {
 		held = NEEDS(other, d) || NEEDS(durable, d);
 		for (i : 0 .. READERS-1) { held = held || NEEDS(reader[i], d) }
 		assert(state[d] != FREE || !held);                                  /* safe */
@@ -140,18 +161,25 @@ inline check() {
 
 init {
 end:	do
-	:: atomic { durable < LAST -> /* a transaction that retires a page */
-		d_step { look(); check(); other = durable; durable++; quiet = 0 }
-		state[durable] = RETIRED;
-		birth[durable] = 1;
+	:: d_step { !begun && (head < LAST || quiet < SETTLED) -> begin() }
+	:: atomic { begun && head < LAST -> /* it retires a page */
+		d_step { look(); check(); head++; quiet = 0 }
+		state[head] = RETIRED;
+		birth[head] = 1;
 		do
-		:: birth[durable] < durable - 1 -> birth[durable]++
+		:: birth[head] < head - 1 -> birth[head]++
 		:: break
 		od
 	}
-	:: d_step { quiet < SETTLED -> /* one that retires nothing, or begins a session */
-		look(); quiet++; check(); other = durable
+	:: d_step { begun && quiet < SETTLED -> /* it retires nothing; its txid is left out */
+		look(); quiet++; check()
 	}
+	:: d_step { begun -> /* it is rolled back */
+		begun = 0; limit = 0;
+		for (i : 0 .. READERS-1) { seen[i] = 0 }
+		i = 0
+	}
+	:: d_step { durable < head || other < durable -> other = durable; durable = head; quiet = 0; check() }
 	:: d_step { reader[0] == 0 -> reader[0] = durable; quiet = 0 }
 	:: d_step { reader[0] != 0 -> reader[0] = 0; quiet = 0 }
 #if READERS > 1
