@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"github.com/cockroachdb/errors"
 
@@ -17,22 +18,32 @@ const sector = 512
 // from what is surely on the medium: between the two lies what was stored since
 // the last flush, of which a power cut keeps any part.
 //
-// It may not be used by several goroutines at once.
+// It may be used by several goroutines, except that the hooks are set before. They
+// are called without a lock: one that never returns is a process that dies there, and
+// the others go on.
 type Disk struct {
 	// Op, if not nil, is called before every operation that changes something;
 	// its error is the operation's. Done is called after one that succeeded.
 	Op   func(name string) error
 	Done func(name string)
 
+	// TellAll makes a lost flush an error of the next one of each handle that was open
+	// then, as Linux does. Otherwise only its own process could know.
+	TellAll bool
+
+	mu      sync.Mutex
 	live    []byte // at its full capacity, so that views stay where they are
 	size    int
 	durable []byte
 	pending []write
+	stores  int // ever
+	lost    int // flushes
 }
 
 type write struct {
-	off  int
-	data []byte
+	number int // of the store
+	off    int
+	data   []byte
 }
 
 // New returns a disk with the given content, durable, that can grow to capacity
@@ -45,6 +56,8 @@ func New(content []byte, capacity int) *Disk {
 
 // View implements txn.Storage.
 func (d *Disk) View(size int64) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if size > int64(d.size) {
 		return nil, errors.Wrapf(mmapfile.ErrTruncated, "%d bytes, not %d", d.size, size)
 	}
@@ -52,76 +65,79 @@ func (d *Disk) View(size int64) ([]byte, error) {
 }
 
 // Store implements txn.Storage.
-func (d *Disk) Store(off int64, bufs [][]byte) error {
-	return d.do("store", func() error {
-		for _, b := range bufs {
-			if int(off)+len(b) > d.size {
-				return errors.AssertionFailedf("store of %d bytes at %d, behind the end", len(b), off)
-			}
-			copy(d.live[off:], b)
-			d.pending = append(d.pending, write{int(off), bytes.Clone(b)})
-			off += int64(len(b))
-		}
-		return nil
-	})
-}
+func (d *Disk) Store(off int64, bufs [][]byte) error { return d.Handle().Store(off, bufs) }
 
 // Push implements txn.Storage: whatever is stored is everybody's.
 func (d *Disk) Push() error { return nil }
 
 // Flush implements txn.Storage.
-func (d *Disk) Flush() error { return d.flush("flush") }
+func (d *Disk) Flush() error { return d.Handle().Flush() }
 
-// flush brings what was stored to the medium. If Op lets it fail, that is lost
-// while everybody goes on seeing it, and the next flush goes well: so systems do.
-func (d *Disk) flush(name string) error {
-	if d.Op != nil {
-		if err := d.Op(name); err != nil {
-			d.pending = nil
-			return errors.Wrapf(mmapfile.ErrFlush, "%v", err)
+// Grow implements txn.Storage. New space holds garbage on the medium until it is
+// written and flushed.
+func (d *Disk) Grow(size int64) error { return d.Handle().Grow(size) }
+
+func (d *Disk) store(off int, bufs [][]byte) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, b := range bufs {
+		if off+len(b) > d.size {
+			return errors.AssertionFailedf("store of %d bytes at %d, behind the end", len(b), off)
 		}
-	}
-	for _, w := range d.pending {
-		copy(d.durable[w.off:], w.data)
-	}
-	d.pending = nil
-	if d.Done != nil {
-		d.Done(name)
+		copy(d.live[off:], b)
+		d.stores++
+		d.pending = append(d.pending, write{d.stores, off, bytes.Clone(b)})
+		off += len(b)
 	}
 	return nil
 }
 
-// Grow implements txn.Storage. New space holds garbage on the medium until it is
-// written and flushed.
-func (d *Disk) Grow(size int64) error {
-	err := d.do("grow", func() error {
-		if size > int64(len(d.live)) {
-			return mmapfile.ErrNoSpace
-		}
-		for len(d.durable) < int(size) {
-			d.durable = append(d.durable, byte(len(d.durable)*31))
-		}
-		d.size = max(d.size, int(size))
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	return d.flush("flush of growth")
+// stored returns how many stores there have been.
+func (d *Disk) stored() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stores
 }
 
-func (d *Disk) do(name string, op func() error) error {
-	if d.Op != nil {
-		if err := d.Op(name); err != nil {
-			return err
-		}
+// settle brings the first stores to the medium. What was stored since the flush
+// began is not part of it.
+func (d *Disk) settle(stores int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := 0
+	for n < len(d.pending) && d.pending[n].number <= stores {
+		copy(d.durable[d.pending[n].off:], d.pending[n].data)
+		n++
 	}
-	if err := op(); err != nil {
-		return err
+	d.pending = slices.Delete(d.pending, 0, n)
+}
+
+// Drop loses what was not flushed, while everybody goes on seeing it and the next
+// flush goes well: so systems do when a flush fails. Of a flush whose Op returns an
+// error it is part.
+func (d *Disk) Drop() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pending = nil
+	d.lost++
+}
+
+func (d *Disk) failures() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.lost
+}
+
+func (d *Disk) grow(size int) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if size > len(d.live) {
+		return mmapfile.ErrNoSpace
 	}
-	if d.Done != nil {
-		d.Done(name)
+	for len(d.durable) < size {
+		d.durable = append(d.durable, byte(len(d.durable)*31))
 	}
+	d.size = max(d.size, size)
 	return nil
 }
 
@@ -138,31 +154,18 @@ const (
 )
 
 // PowerCut returns what is on the medium after a power cut now.
-func (d *Disk) PowerCut(keep Keep, rng *rand.Rand) []byte {
-	image := bytes.Clone(d.durable)
-	for _, w := range d.pending {
-		share := rng.IntN(3) // none of this write, about half, all
-		for at := 0; at < len(w.data); at += sector {
-			end := min(at+sector, len(w.data))
-			switch {
-			case keep == None, keep == Some && rng.IntN(2) >= share:
-				continue
-			case keep == Some && rng.IntN(4) == 0:
-				end = at + rng.IntN(end-at)&^7
-			}
-			copy(image[w.off+at:], w.data[at:end])
-		}
-	}
-	return image
-}
+func (d *Disk) PowerCut(keep Keep, rng *rand.Rand) []byte { return d.Cut().Random(keep, rng) }
 
 // Clone returns the disk as it is now, without its hooks: what other processes
 // see stays, and what is durable.
 func (d *Disk) Clone() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return &Disk{
 		live:    bytes.Clone(d.live),
 		size:    d.size,
 		durable: bytes.Clone(d.durable),
 		pending: slices.Clone(d.pending),
+		stores:  d.stores,
 	}
 }
