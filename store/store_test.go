@@ -3,13 +3,14 @@ package store_test
 import (
 	"bytes"
 	"context"
-
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -511,6 +512,30 @@ func TestStatsCountCommitsAndFlushesWhileTheStoreIsOpen(t *testing.T) {
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+func TestManyMayCreateTheSameStoreAtOnce(t *testing.T) {
+	dir := testdir.New(t)
+	for round := range 20 {
+		path := filepath.Join(dir, strconv.Itoa(round))
+		var group sync.WaitGroup
+		for i := range 4 {
+			group.Go(func() {
+				db, err := store.Open(path, nil)
+				if err != nil {
+					t.Errorf("%+v", err)
+					return
+				}
+				if err := errors.CombineErrors(db.Put([]byte{byte('a' + i)}, nil), db.Close()); err != nil {
+					t.Errorf("%+v", err)
+				}
+			})
+		}
+		group.Wait()
+		if stats, err := teststore.Open(t, path, nil).Stats(); err != nil || stats.Entries != 4 {
+			t.Errorf("%d of 4 keys are there, %v", stats.Entries, err)
 		}
 	}
 }
