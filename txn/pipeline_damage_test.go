@@ -75,7 +75,7 @@ func (m *member) reach() map[int]int {
 func TestDamageToTheLastCommitIsTheOneBeforeOrAnError(t *testing.T) {
 	counted(t)
 	rng := seeded(t)
-	for n := 3; n < times(7, 60); n++ {
+	for n := 3; n < max(4, times(7, 40)); n++ {
 		f := newFleet(t, rng, fleetCapacity)
 		a := f.join()
 		a.commits(n - 1)
@@ -87,7 +87,7 @@ func TestDamageToTheLastCommitIsTheOneBeforeOrAnError(t *testing.T) {
 			x.do(hurt)
 			f.mu.Lock()
 			again := 0
-			if f.rng.IntN(times(10, 2)) == 0 {
+			if f.rng.IntN(oneIn(10, 2)) == 0 {
 				again = 1
 			}
 			f.recovers(hurt, n-1, n-1, again)
@@ -189,7 +189,7 @@ func TestOlderVersionOfAPageOfTheSameTransactionIsNoticed(t *testing.T) {
 	counted(t)
 	rng := seeded(t)
 	versions := 0
-	for n := 2; n < times(5, 20); n++ {
+	for n := 2; n < max(4, times(5, 20)); n++ {
 		f := newFleet(t, rng, 2<<20, tiny)
 		f.ops, f.after = rewriting, afterRewriting
 		a := f.join()
@@ -285,7 +285,7 @@ func TestPowerCutInABigCommit(t *testing.T) {
 				case o.Name == "push":
 					published = true
 				case !published:
-					if stores++; stores%times(1000, 200) != 0 || o.Name != "store" {
+					if stores++; stores%oneIn(1000, 200) != 0 || o.Name != "store" {
 						return
 					}
 				case o.Name == "flush":

@@ -3,6 +3,7 @@ package txn_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -141,10 +142,10 @@ func TestFlushThatFailedUnseenLosesNothing(t *testing.T) {
 				building, paused, resume := make(chan struct{}), 1+f.rng.IntN(6), make(chan struct{})
 				third = make(chan error, 1)
 				go func() {
+					var once sync.Once
 					n, err := c.begin(func(i int) {
-						if i == paused || i < 0 && building != nil {
-							close(building)
-							building = nil
+						if i == paused || i < 0 {
+							once.Do(func() { close(building) })
 							<-resume
 						}
 					})
@@ -223,7 +224,7 @@ func (m *member) growAndLose() {
 func TestWriterThatDiesInAFailedFlushMakesPublishedCommitsSuspect(t *testing.T) {
 	counted(t)
 	rng := seeded(t)
-	for round := range times(3, 60) {
+	for round := range times(3, 40) {
 		f := newFleet(t, rng, fleetCapacity)
 		a, b, c, d, reader := f.join(), f.join(), f.join(), f.join(), f.join()
 		a.commits(1 + round%3)
@@ -290,11 +291,17 @@ func TestNextWriterGoesOnFromTheHeadAfterADeath(t *testing.T) {
 		await(t, flushing)
 		stopped := b.stopAt(stop, false)
 		b.inBackground()
+		died := false
 		until(t, "the writer dies or publishes", func() bool {
 			now, _ := c.store.Progress()
-			return len(stopped) > 0 || now > head+1
+			select {
+			case <-stopped:
+				died = true
+			default:
+			}
+			return died || now > head+1
 		})
-		if len(stopped) == 0 {
+		if !died {
 			release() // and perhaps it dies as a leader
 			f.succeeds(first)
 			break
@@ -324,7 +331,7 @@ func TestNextWriterGoesOnFromTheHeadAfterADeath(t *testing.T) {
 func TestCleanMarkDoesNotLieAfterTheDeathOfTheLastToCommit(t *testing.T) {
 	counted(t)
 	rng := seeded(t)
-	for round := range times(3, 40) {
+	for round := range times(3, 20) {
 		for _, before := range []bool{true, false} {
 			for stop := 1; ; stop++ {
 				f := newFleet(t, rng, fleetCapacity)
@@ -375,7 +382,7 @@ func TestCleanMarkDoesNotLieAfterTheDeathOfTheLastToCommit(t *testing.T) {
 func TestCleanMarkThatIsOnlySeenIsNotReliedOn(t *testing.T) {
 	counted(t)
 	rng := seeded(t)
-	for round := range times(4, 40) {
+	for round := range max(2, times(4, 12)) {
 		for stop := 1; ; stop++ {
 			f := newFleet(t, rng, fleetCapacity)
 			a := f.join()

@@ -39,11 +39,11 @@ func TestPowerCutInAGroupCommitTakesBackNothingAcknowledged(t *testing.T) {
 	if thorough() {
 		share = 1
 	}
-	for round := range times(3, 60) {
+	for round := range times(3, 30) {
 		f := newFleet(t, rng, fleetCapacity)
 		a, b, c, reader := f.join(), f.join(), f.join(), f.join()
 		a.commits(1 + round%4)
-		f.cutting(reader, share, times(1, 20), min(round%3, times(1, 2)))
+		f.cutting(reader, share, times(1, 5), min(round%3, times(1, 2)))
 		head, _ := a.store.Progress()
 		flushing, release := a.hold()
 		first := a.inBackground()

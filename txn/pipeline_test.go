@@ -23,8 +23,8 @@ import (
 // fleetCapacity is small, because each image that is checked takes as much memory.
 const fleetCapacity = 768 << 10
 
-// soon bounds how long the living may take to go on after a death.
-const soon = 30 * time.Second
+// soon bounds how long anything may take, with all the images that are checked on the way.
+const soon = 2 * time.Minute
 
 // images counts those of all tests of the pipeline.
 var images atomic.Int64
@@ -38,6 +38,14 @@ func times(plain, ci int) int {
 		return ci
 	case testing.Short():
 		return 1
+	}
+	return plain
+}
+
+// oneIn returns the inverse of how often something is done.
+func oneIn(plain, ci int) int {
+	if thorough() {
+		return ci
 	}
 	return plain
 }
@@ -300,7 +308,10 @@ func (f *fleet) cuts(reader *member, random, depth int) {
 	defer f.mu.Unlock()
 	cut.Each(4096, f.most(), f.rng, random, func(image []byte) {
 		again := 0
-		if f.rng.IntN(times(30, 6)) == 0 {
+		if f.rng.IntN(30) == 0 {
+			again = min(depth, 1)
+		}
+		if again > 0 && f.rng.IntN(6) == 0 {
 			again = depth
 		}
 		f.recovers(image, low, high, again)
@@ -328,6 +339,9 @@ func (f *fleet) recovers(image []byte, low, high, depth int) {
 	if depth > 0 {
 		area = newArea()
 		disk.Done = func(string) {
+			if depth > 1 && f.rng.IntN(8) > 0 {
+				return // each costs as much as a hundred of those that go less deep
+			}
 			cut := disk.Cut()
 			if thorough() {
 				f.recovers(cut.Random(crashsim.None, nil), low, high, depth-1)
