@@ -64,10 +64,13 @@ func (c *calls) close() bool {
 //	defer db.catch(debug.SetPanicOnFault(true), &err)
 func (db *DB) catch(before bool, err *error) {
 	debug.SetPanicOnFault(before)
-	r := recover()
-	if r == nil {
-		return
+	if r := recover(); r != nil {
+		db.absorb(r, err)
 	}
+}
+
+// absorb makes a recovered panic *err, or lets it go on.
+func (db *DB) absorb(r any, err *error) {
 	if *err = db.asError(r); *err == nil {
 		panic(r)
 	}

@@ -41,9 +41,7 @@ func (db *DB) CheckProgress(ctx context.Context, progress func(done, pages int64
 			return
 		}
 		if r := recover(); r != nil {
-			if err = db.asError(r); err == nil {
-				panic(r)
-			}
+			db.absorb(r, &err)
 		}
 	}()
 	r, err := db.txn.Read()

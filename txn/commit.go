@@ -17,7 +17,7 @@ func (w *Writer) Commit() error {
 	if w.done {
 		return ErrTxDone
 	}
-	if w.err != nil || !w.changed() {
+	if w.err != nil || !w.hasChanges() {
 		return errors.CombineErrors(w.Rollback(), w.err)
 	}
 	if err := w.publish(); err != nil {
@@ -31,8 +31,8 @@ func (w *Writer) Commit() error {
 	return err
 }
 
-// changed reports whether there is anything to commit.
-func (w *Writer) changed() bool {
+// hasChanges reports whether there is anything to commit.
+func (w *Writer) hasChanges() bool {
 	return w.started && (w.Main.Root != w.base.main || len(w.Snapshot.Made) > 0)
 }
 

@@ -196,10 +196,20 @@ func (s *Store) recover(id mmapfile.FileID) error {
 	return nil
 }
 
-// found is a page or a run as it was verified.
+// found is a copy of a page or a run whose checksum is right.
 type found struct {
 	off   int64
 	bytes []byte
+}
+
+// found copies first and looks then: what is in the view may change.
+func (s *Store) found(w index.Written) (found, error) {
+	buf := make([]byte, w.Pages<<s.pageShift)
+	copy(buf, w.Bytes)
+	if !index.Sealed(buf[:len(w.Bytes)]) {
+		return found{}, errors.Wrapf(index.ErrCorrupt, "page %d (txid %v): checksum differs", w.Page, w.TxID)
+	}
+	return found{int64(w.Page) << s.pageShift, buf}, nil
 }
 
 // verify checks that all is there that was stored with the meta page, and returns
@@ -214,13 +224,9 @@ func (s *Store) verify(m *meta) ([]found, error) {
 		if c.add(w); c.count > m.changed.count {
 			return errors.Wrapf(index.ErrCorrupt, "more than %d pages have changed", m.changed.count)
 		}
-		buf := make([]byte, w.Pages<<s.pageShift)
-		copy(buf, w.Bytes)
-		if !index.Sealed(buf[:len(w.Bytes)]) {
-			return errors.Wrapf(index.ErrCorrupt, "page %d (txid %v): checksum differs", w.Page, w.TxID)
-		}
-		all = append(all, found{int64(w.Page) << s.pageShift, buf})
-		return nil
+		f, err := s.found(w)
+		all = append(all, f)
+		return err
 	})
 	if err == nil && c != m.changed {
 		err = errors.Wrapf(index.ErrCorrupt, "%d of %d pages of the last commit are there", c.count, m.changed.count)

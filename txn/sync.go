@@ -127,7 +127,7 @@ func (s *Store) syncHead() error {
 	if head.txid == durable.txid {
 		return nil
 	}
-	changed, err := s.changed(&head.snapshot, durable.txid)
+	changed, err := s.sumUp(&head.snapshot, durable.txid)
 	switch {
 	case errors.Is(err, mmapfile.ErrNoAddressSpace):
 		return err // the others may have more
@@ -148,9 +148,9 @@ type changed struct {
 
 var errMany = errors.New("txn: many pages have changed")
 
-// changed returns what has changed since durable. If that is much, or this process
+// sumUp returns what has changed since durable. If that is much, or this process
 // has no room to look at it, it is flushed.
-func (s *Store) changed(snap *snapshot, durable index.TxID) (c changed, err error) {
+func (s *Store) sumUp(snap *snapshot, durable index.TxID) (c changed, err error) {
 	again := index.TxID(s.shared.suspect.Load()) > durable
 	err = s.eachChanged(snap, durable, s.verified, func(w index.Written) error {
 		c.add(w)
@@ -196,12 +196,11 @@ func (s *Store) eachChanged(snap *snapshot, since index.TxID, verified *index.Ve
 // storeAgain stores what was found in the view, from a copy: what the system
 // believes to be on disk may go from memory at any time, and come back as it was.
 func (s *Store) storeAgain(w index.Written) error {
-	buf := make([]byte, w.Pages<<s.pageShift)
-	copy(buf, w.Bytes)
-	if !index.Sealed(buf[:len(w.Bytes)]) {
-		return errors.Wrapf(index.ErrCorrupt, "page %d (txid %v): what was stored is gone", w.Page, w.TxID)
+	f, err := s.found(w)
+	if err != nil {
+		return err
 	}
-	return s.storage.Store(int64(w.Page)<<s.pageShift, [][]byte{buf})
+	return s.storage.Store(f.off, [][]byte{f.bytes})
 }
 
 // openSession writes and flushes a meta page of the durable snapshot, not clean,
