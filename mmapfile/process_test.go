@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/sharekv/sharekv/internal/testprocess"
 	"github.com/sharekv/sharekv/mmapfile"
 )
 
@@ -49,34 +48,18 @@ func TestMain(m *testing.M) {
 
 // A process is a test binary that plays a role.
 type process struct {
-	t       *testing.T
-	cmd     *exec.Cmd
-	stdin   io.WriteCloser
-	answers *bufio.Scanner
+	*testprocess.Player
+	t *testing.T
 }
 
 // start runs a role. The process is killed when the test ends, at the latest.
 func start(t *testing.T, role string, args ...string) *process {
 	t.Helper()
-	exe, err := os.Executable()
+	started, err := testprocess.Start([]string{roleVariable + "=" + role}, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, args...)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t, cmd: cmd, stdin: stdin, answers: bufio.NewScanner(stdout)}
+	p := &process{started, t}
 	t.Cleanup(func() { p.kill() })
 	return p
 }
@@ -90,34 +73,34 @@ func (p *process) ask(command string, args ...any) string {
 
 func (p *process) tell(command string, args ...any) {
 	p.t.Helper()
-	if _, err := fmt.Fprintf(p.stdin, command+"\n", args...); err != nil {
+	if _, err := fmt.Fprintf(p.In, command+"\n", args...); err != nil {
 		p.t.Fatal(err)
 	}
 }
 
 func (p *process) hear() string {
 	p.t.Helper()
-	if !p.answers.Scan() {
-		p.t.Fatalf("process %v ended without an answer: %v", p.cmd.Args[1:], p.answers.Err())
+	if !p.Out.Scan() {
+		p.t.Fatalf("process %v ended without an answer: %v", p.Args[1:], p.Out.Err())
 	}
-	return strings.TrimRight(p.answers.Text(), "\r")
+	return strings.TrimRight(p.Out.Text(), "\r")
 }
 
 // mustHear fails the test if the next answer is another one.
 func (p *process) mustHear(want string) {
 	p.t.Helper()
 	if got := p.hear(); got != want {
-		p.t.Fatalf("process %v answered %q, not %q", p.cmd.Args[1:], got, want)
+		p.t.Fatalf("process %v answered %q, not %q", p.Args[1:], got, want)
 	}
 }
 
 // kill ends the process without any chance to clean up, waits for its end, and
 // returns what it had answered unheard.
 func (p *process) kill() (rest string) {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill()
+	if p.ProcessState == nil {
+		_ = p.Process.Kill()
 		rest = p.drain()
-		_ = p.cmd.Wait()
+		_ = p.Wait()
 	}
 	return rest
 }
@@ -125,17 +108,17 @@ func (p *process) kill() (rest string) {
 // finish closes its input, which ends a role, and waits for it.
 func (p *process) finish() {
 	p.t.Helper()
-	_ = p.stdin.Close()
+	_ = p.In.Close()
 	rest := p.drain()
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Errorf("process %v: %v: %s", p.cmd.Args[1:], err, rest)
+	if err := p.Wait(); err != nil {
+		p.t.Errorf("process %v: %v: %s", p.Args[1:], err, rest)
 	}
 }
 
 func (p *process) drain() string {
 	var rest []string
-	for p.answers.Scan() {
-		rest = append(rest, p.answers.Text())
+	for p.Out.Scan() {
+		rest = append(rest, p.Out.Text())
 	}
 	return strings.Join(rest, "; ")
 }

@@ -222,7 +222,7 @@ func TestStoppedHolderIsNotRobbed(t *testing.T) {
 	if answer := child.ask("lock"); answer != "locked" {
 		t.Fatal(answer)
 	}
-	if err := child.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if !a.Alive(1) {
@@ -236,7 +236,7 @@ func TestStoppedHolderIsNotRobbed(t *testing.T) {
 	if err := a.Mutex(mutexAt).Lock(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	if err := child.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	if answer := child.ask("unlock"); answer != "unlocked" {

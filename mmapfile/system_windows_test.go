@@ -141,7 +141,7 @@ func TestMutexIsNotForEverybody(t *testing.T) {
 // control calls what suspends or resumes a process.
 func control(t *testing.T, p *process, call string) {
 	t.Helper()
-	err := p.cmd.Process.WithHandle(func(handle uintptr) {
+	err := p.Process.WithHandle(func(handle uintptr) {
 		status, _, _ := windows.NewLazySystemDLL("ntdll.dll").NewProc(call).Call(handle)
 		if status != 0 {
 			t.Fatalf("%s: %#x", call, status)
@@ -168,7 +168,7 @@ func TestSuspendedHolderIsNotRobbed(t *testing.T) {
 		t.Error("seized a suspended process")
 	}
 	info, held := a.Mutex(mutexAt).Holder()
-	if !held || info.PID != child.cmd.Process.Pid {
+	if !held || info.PID != child.Process.Pid {
 		t.Error("holder", info, held)
 	}
 	ctx, cancel := context.WithTimeout(background, 100*time.Millisecond)

@@ -194,7 +194,7 @@ func (p *process) ask(t testing.TB, command string) string {
 		p.Process.Kill()
 	})
 	defer hang.Stop()
-	if _, err := fmt.Fprintln(p.in, command); err != nil {
+	if _, err := fmt.Fprintln(p.In, command); err != nil {
 		t.Fatalf("%+v", err)
 	}
 	return p.line(t)
@@ -348,7 +348,7 @@ func survive(t *testing.T, damage func(f *os.File) error) {
 		if answer := p.ask(t, "close"); !right(answer) {
 			t.Errorf("a process closes the store again: %s", answer)
 		}
-		p.in.Close()
+		p.In.Close()
 		if err := p.Wait(); err != nil {
 			t.Error(err)
 		}

@@ -42,7 +42,7 @@ func TestStoppedWriterKeepsItsLockAndIsNamed(t *testing.T) {
 		}
 	}
 	signal(t, p, syscall.SIGCONT)
-	fmt.Fprintln(p.in)
+	fmt.Fprintln(p.In)
 	if err := p.Wait(); err != nil {
 		t.Errorf("the writer that was stopped: %v", err)
 	}

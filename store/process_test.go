@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -17,6 +16,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/internal/testdir"
+	"github.com/sharekv/sharekv/internal/testprocess"
 	"github.com/sharekv/sharekv/internal/teststore"
 	"github.com/sharekv/sharekv/store"
 )
@@ -60,44 +60,25 @@ func TestMain(m *testing.M) {
 }
 
 // process is a role being played.
-type process struct {
-	*exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Scanner
-}
+type process struct{ *testprocess.Player }
 
 func start(t testing.TB, role, path string, env ...string) *process {
 	t.Helper()
-	exe, err := os.Executable()
+	p, err := testprocess.Start(append(env, "SHAREKV_ROLE="+role, "SHAREKV_STORE="+path))
 	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{Cmd: exec.Command(exe)}
-	p.Env = append(append(os.Environ(), "SHAREKV_ROLE="+role, "SHAREKV_STORE="+path), env...)
-	p.Stderr = os.Stderr
-	p.in, err = p.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := p.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.out = bufio.NewScanner(out)
-	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Process.Kill(); p.Wait() })
-	return p
+	return &process{p}
 }
 
 // line returns the next line that the process prints.
 func (p *process) line(t testing.TB) string {
 	t.Helper()
-	if !p.out.Scan() {
-		t.Fatalf("process ended: %v, %v", p.out.Err(), p.Wait())
+	if !p.Out.Scan() {
+		t.Fatalf("process ended: %v, %v", p.Out.Err(), p.Wait())
 	}
-	return p.out.Text()
+	return p.Out.Text()
 }
 
 // follow prints each value that "k" takes.
@@ -240,8 +221,8 @@ func (c *crew) startWriter(i int) {
 	finished := make(chan uint64, 1)
 	go func() {
 		var n uint64
-		for p.out.Scan() {
-			n, _ = strconv.ParseUint(p.out.Text(), 10, 64)
+		for p.Out.Scan() {
+			n, _ = strconv.ParseUint(p.Out.Text(), 10, 64)
 		}
 		finished <- n
 	}()
@@ -301,7 +282,7 @@ func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	snapshots := 0
 	for i := range each {
 		c.killWriter(i)
-		c.readers[i].in.Close()
+		c.readers[i].In.Close()
 		n, _ := strconv.Atoi(c.readers[i].line(t))
 		if err := c.readers[i].Wait(); err != nil {
 			t.Errorf("reader %d: %v", i, err)
@@ -366,7 +347,7 @@ func readerKeepsItsSnapshot(t *testing.T, before, after func(*process)) {
 		fill(round + 1)
 	}
 	after(p)
-	fmt.Fprintln(p.in)
+	fmt.Fprintln(p.In)
 	if s := p.line(t); s != "2000 entries, all of round 0" {
 		t.Error(s)
 	}

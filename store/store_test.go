@@ -356,7 +356,7 @@ func TestStoreIsRefusedWhenItsLockFileOrItselfWasExchanged(t *testing.T) {
 			t.Errorf("open after the lock file was deleted: %v", err)
 		}
 	}
-	p.in.Close()
+	p.In.Close()
 	p.Wait()
 
 	p = start(t, "follow", path)

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/internal/testdir"
+	"github.com/sharekv/sharekv/internal/testprocess"
 	"github.com/sharekv/sharekv/store"
 )
 
@@ -146,19 +147,10 @@ func as(t testing.TB, role string, args ...string) *exec.Cmd {
 
 // start runs a role that goes on until its stdin ends, and returns its lines.
 // The test waits for its end, which must be a good one.
-func start(t testing.TB, role string, args ...string) (pid int, lines *bufio.Reader, stop func()) {
+func start(t testing.TB, role string, args ...string) (pid int, lines *bufio.Scanner, stop func()) {
 	t.Helper()
-	cmd := as(t, role, args...)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+	p, err := testprocess.Start([]string{roleVariable + "=" + role}, args...)
 	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	stopped := false
@@ -167,13 +159,13 @@ func start(t testing.TB, role string, args ...string) (pid int, lines *bufio.Rea
 			return
 		}
 		stopped = true
-		stdin.Close()
-		if err := cmd.Wait(); err != nil {
+		p.In.Close()
+		if err := p.Wait(); err != nil {
 			t.Errorf("%s: %v", role, err)
 		}
 	}
 	t.Cleanup(stop)
-	return cmd.Process.Pid, bufio.NewReader(stdout), stop
+	return p.Process.Pid, p.Out, stop
 }
 
 // kvctl runs a command that must end with the given exit code, and returns what

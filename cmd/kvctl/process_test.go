@@ -23,9 +23,8 @@ func TestReaderProcessSeesEachPut(t *testing.T) {
 		if n > 0 {
 			kvctl(t, exitOK, nil, "-s", path, "put", "n", strconv.Itoa(n))
 		}
-		line, err := lines.ReadString('\n')
-		if err != nil || strings.TrimSpace(line) != strconv.Itoa(n) {
-			t.Fatalf("put %d, but the reader saw %q (%v)", n, line, err)
+		if !lines.Scan() || strings.TrimSpace(lines.Text()) != strconv.Itoa(n) {
+			t.Fatalf("put %d, but the reader saw %q (%v)", n, lines.Text(), lines.Err())
 		}
 	}
 	stop()
@@ -35,8 +34,8 @@ func TestPutNamesTheHolderOfTheLock(t *testing.T) {
 	path := tempStore(t)
 	kvctl(t, exitOK, nil, "-s", path, "put", "k", "before")
 	pid, lines, stop := start(t, "lock holder", path)
-	if _, err := lines.ReadString('\n'); err != nil {
-		t.Fatal(err)
+	if !lines.Scan() {
+		t.Fatal(lines.Err())
 	}
 	_, stderr := kvctl(t, exitBusy, nil, "-s", path, "--timeout", "1s", "put", "k", "meanwhile")
 	for _, want := range []string{strconv.Itoa(pid), "hint: wait longer with --timeout"} {

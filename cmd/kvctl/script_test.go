@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"encoding/hex"
-	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -14,6 +12,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sharekv/sharekv/internal/testdir"
+	"github.com/sharekv/sharekv/internal/testprocess"
 )
 
 // The scripts have these commands besides those of testscript:
@@ -93,7 +92,7 @@ func scriptVacant(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptStarts(ts *testscript.TestScript, _ bool, args []string) {
-	pid, err := ts.Value(othersKey{}).(*others).start(executable(ts), args[0], ts.MkAbs(args[1]))
+	pid, err := ts.Value(othersKey{}).(*others).start(args[0], ts.MkAbs(args[1]))
 	ts.Check(err)
 	ts.Setenv("PID", strconv.Itoa(pid))
 }
@@ -115,29 +114,18 @@ type others struct{ stops []func() error }
 type othersKey struct{}
 
 // start returns when the process has printed a line.
-func (o *others) start(exe, role, path string) (pid int, err error) {
-	cmd := exec.Command(exe, path)
-	cmd.Env = append(os.Environ(), roleVariable+"="+role)
-	cmd.Stderr = os.Stderr
-	stdin, err := cmd.StdinPipe()
+func (o *others) start(role, path string) (pid int, err error) {
+	p, err := testprocess.Start([]string{roleVariable + "=" + role}, path)
 	if err != nil {
-		return 0, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return 0, err
-	}
-	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
 	o.stops = append(o.stops, func() error {
-		return errors.Wrapf(errors.CombineErrors(stdin.Close(), cmd.Wait()), "%s", role)
+		return errors.Wrapf(errors.CombineErrors(p.In.Close(), p.Wait()), "%s", role)
 	})
-	_, err = bufio.NewReader(stdout).ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		err = errors.Newf("%s has nothing to say", role)
+	if !p.Out.Scan() {
+		err = errors.CombineErrors(p.Out.Err(), errors.Newf("%s has nothing to say", role))
 	}
-	return cmd.Process.Pid, err
+	return p.Process.Pid, err
 }
 
 func (o *others) end() (err error) {

@@ -1,0 +1,5 @@
+//go:build !windows
+
+package testprocess
+
+func transient(error) bool { return false }
