@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,7 @@ type DB struct {
 	life        context.Context // ends when Close begins
 	endLife     context.CancelCauseFunc
 	users       atomic.Int64 // the handle, until it is closed, and what Begin began
+	flusher     sync.WaitGroup
 }
 
 // Open opens the store in the file at path, and creates it unless o says
@@ -73,6 +75,9 @@ func Open(path string, o *Options) (*DB, error) {
 			err = errors.CombineErrors(err, db.mapping.Close())
 		}
 		return nil, errors.Wrapf(withHint(err), "open %s", path)
+	}
+	if interval := db.txn.Interval(); interval > 0 && !o.ReadOnly {
+		db.flusher.Go(func() { db.keepFlushing(interval) })
 	}
 	return db, nil
 }
@@ -193,6 +198,10 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 		Budget:   o.budget,
 		Patience: o.LockTimeout,
 		Logger:   o.Logger,
+
+		Async:          o.Async,
+		AnyMode:        o.AnyMode,
+		FlushDataFirst: o.FlushDataFirst,
 	}
 	if first && o.ReadOnly {
 		if err := db.recover(area, options); err != nil {
@@ -268,6 +277,7 @@ func (db *DB) Close() error {
 	if !db.calls.close() {
 		return ErrClosed
 	}
+	db.flusher.Wait()
 	open := db.users.Load() - 1
 	if err := db.release(); err != nil || open == 0 {
 		return err
@@ -295,10 +305,14 @@ func (db *DB) release() error {
 	return errors.Wrapf(err, "close %s", db.path)
 }
 
+// leave ends what the handle has in the area. What it has committed it flushes before.
 func (db *DB) leave() (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
-	db.txn.Leave()
-	return nil
+	defer db.txn.Leave()
+	if db.readOnly || db.txn.Interval() == 0 {
+		return nil
+	}
+	return asBusy(db.txn.Sync(context.Background()))
 }
 
 // finish marks the store as closed cleanly. A handle that is read-only does so too
@@ -343,6 +357,9 @@ func (db *DB) AppendGet(dst, key []byte) (value []byte, err error) {
 	v, kind, err := r.Snapshot.Get(r.Main.Ref, key)
 	if err == nil && kind != index.KindValue {
 		err = ErrNotFound
+	}
+	if r.Lost() {
+		return dst, ErrFlushFailed
 	}
 	return append(dst, v...), err
 }

@@ -16,14 +16,19 @@
 //	Bucket ────▶ an entry of the bucket around it that says where its own tree begins
 //	Update ────▶ writer mutex ─▶ changed copies of pages ─▶ unlock ─▶ one flush for all
 //
+// With Options.Async an Update ends at "unlock", and readers see it from there on.
+//
 // Readers never wait. Writers of all processes take turns, and the next one begins
 // before the flush; commits that come together, of whatever processes, share it.
 //
 // # What holds
 //
 //   - When Update returns nil, its changes survive the death of any process, of
-//     the system, and of the power, on a disk that honours flushes.
-//   - No reader ever sees what a power cut could take back. A write transaction does,
+//     the system, and of the power, on a disk that honours flushes. With Options.Async
+//     they survive all but the last two, and the death of all processes at once, before
+//     the next flush.
+//   - No reader ever sees what a power cut could take back, unless Options.Async says
+//     so. A write transaction does,
 //     but when it has ended without ErrFlushFailed or ErrUnknown, what it saw is durable.
 //   - A process that is killed harms nobody: its half-built transaction is gone,
 //     its lock passes on.

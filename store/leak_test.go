@@ -100,6 +100,7 @@ var uses = map[string]func(dir string) error{
 	"read-only":        func(dir string) error { return with(dir, nil, store.Options{ReadOnly: true}) },
 	"a wait that ends": func(dir string) error { return with(dir, waitInVain, store.Options{}) },
 	"large pages":      func(dir string) error { return with(dir, nil, store.Options{PageSize: 65536, MaxSize: 1 << 20}) },
+	"async":            func(dir string) error { return with(dir, nil, store.Options{Async: time.Hour}) },
 	"left open":        leftOpen,
 	"no store": func(dir string) error {
 		return refused(filepath.Join(dir, "text"), store.Options{}, store.ErrNotStore)

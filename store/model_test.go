@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"pgregory.net/rapid"
@@ -102,6 +103,10 @@ func newModel(t *rapid.T, path string) *model {
 	if m.chance("MaxSize", 10) {
 		m.options.MaxSize = int64(m.between("pages at most", 10, 100) * m.pageSize)
 	}
+	if m.chance("async", 3) {
+		m.options.Async = time.Duration(m.pick("interval", 1e6, 3600e9))
+	}
+	m.options.FlushDataFirst = m.chance("FlushDataFirst", 4)
 	t.Cleanup(m.cleanUp)
 	for range m.pick("handles", 1, 1, 2) {
 		m.handles = append(m.handles, m.open())
@@ -164,6 +169,7 @@ func (m *model) run() {
 		{"read on", m.readOn},
 		{"end a reader", m.endReader},
 		{"reopen", m.reopen},
+		{"sync", m.sync},
 		{"check", m.check},
 		{"preload", m.preload},
 	}
@@ -228,6 +234,15 @@ func (m *model) check() {
 	}
 	if n := len(m.now.values) + len(m.now.buckets); stats.Entries != int64(n) {
 		m.Fatalf("Stats counts %d entries of %d", stats.Entries, n)
+	}
+}
+
+func (m *model) sync() {
+	if err := m.db().Sync(context.Background()); err != nil {
+		m.Fatalf("Sync: %+v", err)
+	}
+	if stats, err := m.db().Stats(); err != nil || stats.Durable != m.rev {
+		m.Fatalf("revision %d is durable after Sync, not %d, %v", stats.Durable, m.rev, err)
 	}
 }
 

@@ -20,6 +20,23 @@ type Options struct {
 	AnyFileSystem bool
 	// Mode is the permission of every file made; 0 is 0600.
 	Mode fs.FileMode
+	// Async makes commits return, and others see them, before they are on disk. Every
+	// handle that may write flushes what has been committed when that much time has
+	// passed, and so do Sync and Close. If the system crashes, or all processes that have
+	// the store open die, the commits since the last flush may be lost, the last ones
+	// first and never parts of one. 0 is the default mode: a commit that has returned is
+	// on disk.
+	//
+	// A store is open in one mode: for others than the first to open it to write, another
+	// value is ErrModeDiffers. Handles that are read-only take what there is.
+	Async time.Duration
+	// AnyMode takes the mode that others have the store open in. If there is nobody,
+	// Async counts.
+	AnyMode bool
+	// FlushDataFirst makes each flush of this handle two: of the data, and then of the
+	// page that says where it is. Nothing is left then to be verified when the store is
+	// opened after a crash. Commits take up to twice as long.
+	FlushDataFirst bool
 	// LockTimeout bounds the wait for another process to end its write
 	// transaction, or to finish opening the store; then ErrBusy. It also bounds the wait
 	// of a commit for another process that flushes for both; then ErrUnknown. 0 waits

@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	db, err := store.Open(os.Getenv("SHAREKV_STORE"), nil)
+	db, err := store.Open(os.Getenv("SHAREKV_STORE"), &store.Options{AnyMode: true})
 	if err == nil {
 		err = errors.CombineErrors(roles[name](db), db.Close())
 	}

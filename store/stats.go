@@ -21,6 +21,9 @@ type Stats struct {
 	// Commits that come while others are being flushed share the next flush.
 	Commits int64
 	Flushes int64 // by which they, and the state of the store itself, were made durable
+
+	Async   time.Duration // as of Options, of all who have the store open
+	Durable Rev           // of the last commit that is known to be on disk
 }
 
 // Stats returns figures of the last commit. The time that takes grows with the
@@ -47,6 +50,8 @@ func (db *DB) Stats() (stats Stats, err error) {
 		Failed:   s.Failed,
 		Commits:  int64(s.Commits),
 		Flushes:  int64(s.Syncs),
+		Async:    db.txn.Interval(),
+		Durable:  Rev(s.Durable),
 	}, nil
 }
 

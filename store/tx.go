@@ -23,8 +23,8 @@ type top = Bucket
 // Tx is a transaction. It has all methods of Bucket, for the root bucket.
 //
 // It sees one state of the store: a read transaction the last durable commit before it
-// began, a write transaction the last commit, which is on its way to the disk at least,
-// and its own changes.
+// began, or with Options.Async the last one, a write transaction the last commit, which is
+// on its way to the disk at least, and its own changes.
 //
 // A read transaction may be used by several goroutines at once, a write
 // transaction may not.
@@ -65,7 +65,10 @@ func (db *DB) View(fn func(*Tx) error) (err error) {
 	if err := fn(tx); err != nil {
 		return err
 	}
-	return tx.Err()
+	if err := tx.Err(); err != nil {
+		return err
+	}
+	return tx.lost()
 }
 
 // Update calls fn with a write transaction and commits what it did. If fn
@@ -170,6 +173,15 @@ func (tx *Tx) end(err *error) bool {
 	return true
 }
 
+// lost returns ErrFlushFailed if what a read transaction has seen may be gone once the
+// store is opened again.
+func (tx *Tx) lost() error {
+	if tx.reader.Lost() {
+		return ErrFlushFailed
+	}
+	return nil
+}
+
 // asBusy returns the error for a wait that was too long.
 func asBusy(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -190,7 +202,8 @@ func (tx *Tx) commit() (err error) {
 }
 
 // Commit makes the changes of a write transaction from Begin durable, and then visible
-// to readers, and ends it, whatever it returns. A read transaction just ends.
+// to readers, and ends it, whatever it returns. With Options.Async they are just visible.
+// A read transaction just ends.
 func (tx *Tx) Commit() error {
 	if tx.managed {
 		return errors.Wrapf(ErrTxManaged, "Commit")
@@ -201,6 +214,8 @@ func (tx *Tx) Commit() error {
 	var err error
 	if tx.writer != nil {
 		err = tx.commit()
+	} else {
+		err = tx.lost()
 	}
 	return errors.CombineErrors(err, tx.Rollback())
 }

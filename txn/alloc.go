@@ -29,7 +29,7 @@ type allocator struct {
 	base  index.PageID // high-water mark of the base
 	pages index.PageID // high-water mark
 
-	other index.TxID // of the snapshot that the other meta page has
+	until index.TxID // what died later is not reused
 	pins  pins
 
 	loose    hand                    // pages that are in no free extent of the tree
@@ -49,13 +49,13 @@ type allocator struct {
 // blockedBy is what lists of blocked pages are filed under.
 type blockedBy struct{ reader, death index.TxID }
 
-func newAllocator(snap *index.Snapshot, pager index.Pager, base *commit, other index.TxID, p pins) *allocator {
+func newAllocator(snap *index.Snapshot, pager index.Pager, base *commit, until index.TxID, p pins) *allocator {
 	a := &allocator{
 		snap:    snap,
 		tree:    index.NewTree(snap, pager, base.free),
 		base:    base.pages,
 		pages:   base.pages,
-		other:   other,
+		until:   until,
 		pins:    p,
 		loose:   newHand(),
 		hand:    newHand(),
@@ -162,16 +162,15 @@ func (a *allocator) refill(n uint64) (bool, error) {
 }
 
 // sort looks at retired pages, at most at the given number of lists: those that
-// died first, once that is not after the snapshot of the other meta page, and
-// those whose reader has gone. Each page is free then, or goes under the youngest
-// reader that needs it.
+// died first, and those whose reader has gone. Each page is free then, or goes under
+// the youngest snapshot that needs it.
 func (a *allocator) sort(lists int) error {
 	for range lists {
 		e, ok, err := a.entry(a.lists[0], keyRetired)
 		if err != nil {
 			return err
 		}
-		if !ok || e.death > a.other {
+		if !ok || e.death > a.until {
 			break
 		}
 		if err := a.consume(a.lists[0], e); err != nil {
@@ -187,7 +186,7 @@ func (a *allocator) sort(lists int) error {
 		if !ok {
 			break
 		}
-		if a.pins.has(e.reader) { // skipped at once, however many lists it has
+		if e.death > a.until || a.pins.has(e.reader) { // with all that it has, which died later
 			a.lists[1] = a.seek(blockedKey(e.reader+1, 0, 0, 0))
 			continue
 		}

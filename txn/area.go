@@ -24,8 +24,8 @@ const (
 	areaSession = 848 // session
 	areaEpoch   = 856 // of the meta page in force
 	areaFork    = 864 // of the meta page in force
-	areaPoison  = 872 // 1 once a flush has failed
-	areaSuspect = 880 // what is not younger than this may stay unflushed by a flush that goes well
+	areaSuspect = 872 // what is not younger than this may stay unflushed by a flush that goes well
+	areaSyncing = 880 // what the last leader set out to make durable
 
 	// Written once, by the first opener.
 	areaVersion    = 896 // areaLayout
@@ -36,7 +36,10 @@ const (
 	areaCompatible = 944 // as of the meta pages
 	areaReadCompat = 952 // as of the meta pages
 
-	areaHigh = 960 // reader slots from here on were never claimed
+	// Seldom written.
+	areaHigh   = 960 // reader slots from here on were never claimed
+	areaMode   = 968 // when commits return: modeUnset, or 1 + the interval in nanoseconds
+	areaPoison = 976 // 1 once a flush has failed
 )
 
 // What the session word says.
@@ -46,11 +49,17 @@ const (
 	sessionOpen  = 2 // a meta page has opened this run of commits
 )
 
+// What the mode word says.
+const (
+	modeUnset = 0 // nobody came to write
+	modeSync  = 1 // commits return when they are durable; greater: earlier
+)
+
 // AreaSize is the size in bytes of the area that Open expects.
 const AreaSize = areaSlots + (MaxMembers+MaxReaders)*slotBytes
 
 // areaLayout changes with the meaning of any word above.
-const areaLayout = 2
+const areaLayout = 3
 
 // shared is the area as the words in it.
 type shared struct {
@@ -58,7 +67,9 @@ type shared struct {
 	head, durable record
 	wake          *mmapfile.Waiter
 
-	next, grown, session, epoch, fork, poison, suspect *atomic.Uint64
+	next, grown, session, epoch, fork, suspect, syncing *atomic.Uint64
+
+	mode, poison *atomic.Uint64
 
 	version, volume, file, pageSize *atomic.Uint64
 	storeID                         [2]*atomic.Uint64
@@ -77,8 +88,10 @@ func sharedIn(a *mmapfile.Area) shared {
 		session:        a.Uint64(areaSession),
 		epoch:          a.Uint64(areaEpoch),
 		fork:           a.Uint64(areaFork),
-		poison:         a.Uint64(areaPoison),
 		suspect:        a.Uint64(areaSuspect),
+		syncing:        a.Uint64(areaSyncing),
+		mode:           a.Uint64(areaMode),
+		poison:         a.Uint64(areaPoison),
 		version:        a.Uint64(areaVersion),
 		volume:         a.Uint64(areaVolume),
 		file:           a.Uint64(areaFile),

@@ -8,7 +8,7 @@ import (
 )
 
 // Commit makes the changes durable and then visible, and ends the transaction. If
-// there are none, there is no new snapshot.
+// there are none, there is no new snapshot. In async mode they are visible at once.
 //
 // After ErrFlushFailed the outcome is unknown: it shows when all have closed the
 // store and opened it again. After ErrUnknown it shows when somebody else commits, or
@@ -24,7 +24,7 @@ func (w *Writer) Commit() error {
 		return errors.CombineErrors(w.Rollback(), err)
 	}
 	w.end()
-	err := w.store.settle(w.Snapshot.TxID)
+	err := w.store.acknowledge(w.Snapshot.TxID)
 	if err != nil && !errors.Is(err, ErrFlushFailed) {
 		err = errors.Wrapf(ErrUnknown, "%v", err)
 	}

@@ -11,6 +11,7 @@
 //	│ sync mutex                            │      ▲  one of them is durable's
 //	│ durable record ─ txid, roots, slot ───┼──────┘
 //	│ next, grown, session, poison, suspect │
+//	│ syncing, mode                         │
 //	│ reader slots ─ owner, txid            │
 //	└───────────────────────────────────────┘
 //
@@ -25,6 +26,10 @@
 // processes they are of. Readers take the durable record only: they see nothing that
 // a power cut could take back. Whoever writes sees the head, and is not answered
 // before what it saw is durable, even if it changed nothing.
+//
+// In async mode, which is of the store and not of a handle, Commit ends with publishing,
+// readers take the head, and whoever calls Sync settles. A crash then takes back whole
+// commits, the last ones first.
 //
 // # What a crash leaves
 //
@@ -86,24 +91,37 @@
 // # Which pages are reused
 //
 // A page lives in [birth, death): it belongs to the snapshots from the transaction
-// that wrote it up to the one that no longer needed it. A writer reuses a page iff its
-// death is not after the snapshot of the other meta page, and no reader slot holds a
-// snapshot in [birth, death). So a long reader keeps what it can see and nothing more.
+// that wrote it up to the one that no longer needed it. A writer reuses a page iff it is
+// dead in its base and none of these lies in [birth, death): syncing, which is what the
+// last leader set out to make durable; durable; the snapshot of the other meta page; the
+// reader slots. So a long reader keeps what it can see and nothing more, and between two
+// flushes no page is kept that was born and died there.
 //
 // The other meta page counts although it is older than durable: should the newer one
 // turn out to be damaged later, it must not lead to pages of another time.
 //
-// The other meta page's snapshot is older than durable, and durable than what a leader
-// is making so: none of them needs a page that was dead at it. The writer loads the
-// durable record first and then, once, the slots. A reader puts the txid in its slot
-// first and then sees that the record has not moved. Of the two one sees the other, or
-// the reader reads what was durable when the writer began, or something later. Durable
-// moves while a writer runs; that makes later snapshots readable, and no earlier ones.
+// The writer loads syncing, then durable, then the slots, in this order, and each once.
+//
+//   - A leader stores syncing and then sees that the head has not moved. While a writer
+//     runs it does not, so a leader that the writer does not see aims at the writer's
+//     base, of which nothing is reused.
+//   - What was durable when the writer looked, or becomes so later, is what it has loaded
+//     as syncing or as durable, or its base.
+//   - A reader puts the txid in its slot first and then sees that the record has not moved.
+//     Of the two, reader and writer, one sees the other, or the reader reads what was
+//     durable when the writer began, or something later; in async mode, the base.
+//
+// A leader that dies may leave a meta page on disk of which nobody knows, and whose
+// snapshot the next leader no longer keeps. Whoever finds its mutex raises suspect
+// before it stores syncing. While durable is older than that, and always in the default
+// mode, a page is reused only if it was dead at the other meta page's snapshot: no
+// younger one needs it. That is enough where each commit is flushed, and needs no lists
+// of pages that meta pages keep.
 //
 // Retired pages wait in the free-space tree in the order of their death. A list of
-// them comes up once: each page is free then, or filed under the youngest reader that
-// needs it. When that reader has gone, the list comes up again. So each page is looked
-// at once, and once for each reader that it had to wait for.
+// them comes up once: each page is free then, or filed under the youngest snapshot that
+// needs it. When nobody keeps that any more, the list comes up again. So each page is
+// looked at once, and once for each snapshot that it had to wait for.
 //
 // What adds to a store leaves some pages behind the high-water mark allocated. They are
 // for deletes, which need pages before they free any.
@@ -133,7 +151,7 @@
 //   - I3: a page that the durable snapshot, a reader, or a valid meta page can reach
 //     is never stored over.
 //   - I4: durable is never younger than head, and both only go forward. A commit that
-//     was acknowledged is durable.
+//     was acknowledged is durable, or the mode is async and nobody has asked for it.
 //   - I5: the writer mutex is held from the choice of the base to publishing.
 //   - I6: a meta page is stored only in the slot that is not durable's.
 //   - I7: nothing in the area is needed to recover.
@@ -151,8 +169,7 @@
 //
 // # What it does not do
 //
-// It does not give space back to the system: a store keeps its greatest size. Pages
-// that were born and died between two flushes wait like all others until the other
-// meta page is younger. There is no mode in which a commit returns before it is
-// durable.
+// It does not give space back to the system: a store keeps its greatest size. After the
+// death of all processes it knows only what was flushed, although the system may have
+// more in memory.
 package txn

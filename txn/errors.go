@@ -19,6 +19,10 @@ var (
 	// seen to become durable.
 	ErrUnknown = errors.New("txn: it is not known whether the commit is durable")
 
+	// ErrModeDiffers is returned by Open when others have the store open to write in
+	// another mode.
+	ErrModeDiffers = errors.New("txn: the store is open in another mode")
+
 	// ErrReplaced is returned when the path of a store that others have open
 	// leads to another file than theirs.
 	ErrReplaced = errors.New("txn: the file was replaced while others use the old one")

@@ -108,7 +108,8 @@ type fleet struct {
 	ops      func(n int) []op              // of commit number n
 	after    func(n int) map[string]string // what the store holds after n commits
 	begun    atomic.Int64                  // commits, so that there are no more than these
-	acked    atomic.Int64                  // the greatest one that was acknowledged
+	acked    atomic.Int64                  // the greatest one that was acknowledged as durable
+	returned atomic.Int64                  // the greatest one whose Commit returned
 	images   atomic.Int64
 
 	mu      sync.Mutex
@@ -217,7 +218,23 @@ func (f *fleet) acknowledge(n int) {
 		f.Errorf("commit %d was acknowledged twice: the first one is lost", n)
 	}
 	f.numbers[n] = true
-	f.acked.Store(max(f.acked.Load(), int64(n)))
+	f.returned.Store(max(f.returned.Load(), int64(n)))
+	if f.options.Async == 0 {
+		f.acked.Store(max(f.acked.Load(), int64(n)))
+	}
+}
+
+// sync makes durable what has been committed.
+func (m *member) sync() error {
+	f := m.fleet
+	n := f.returned.Load()
+	err := m.store.Sync(context.Background())
+	if err == nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.acked.Store(max(f.acked.Load(), n))
+	}
+	return err
 }
 
 // commits makes n commits in a row.
@@ -361,13 +378,20 @@ func (f *fleet) recovers(image []byte, low, high, depth int) {
 		return
 	}
 	next := &member{process: p, fleet: &fleet{T: f.T, ops: f.ops}}
+	low = n
 	for range 3 {
-		low, high = n, n+1
+		high = n + 1
+		if f.options.Async == 0 {
+			low = n
+		}
 		if _, err := next.begin(func(int) {}); err != nil {
 			f.Errorf("commit %d after recovery: %+v", n+1, err)
 			return
 		}
 		n++
+	}
+	if err := p.store.Sync(context.Background()); err != nil {
+		f.Errorf("sync after recovery: %+v", err)
 	}
 	f.holds(p, n, n)
 }

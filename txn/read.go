@@ -4,8 +4,8 @@ import (
 	"github.com/sharekv/sharekv/index"
 )
 
-// Reader is a read transaction: the last durable commit, which stays as it is
-// until End. It may be used by several goroutines.
+// Reader is a read transaction: the last commit that readers may see, which stays as
+// it is until End. It may be used by several goroutines.
 type Reader struct {
 	Snapshot index.Snapshot
 	Main     index.Root
@@ -25,7 +25,7 @@ type Reader struct {
 // before.
 func (s *Store) Read() (Reader, error) {
 	r := Reader{store: s, slot: s.readers.acquire()}
-	d := &s.shared.durable
+	d := s.visible()
 	var c commit
 	for {
 		word := d.word.Load()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"pgregory.net/rapid"
@@ -52,8 +53,12 @@ func TestReadersKeepTheirSnapshotWhilePagesAreReused(t *testing.T) {
 		disk := crashsim.New(content, capacity)
 		area := newArea()
 		var processes []process
+		var options txn.Options
+		if rapid.Bool().Draw(t, "async") {
+			options.Async = time.Hour
+		}
 		join := func() {
-			p, err := open(area, disk)
+			p, err := open(area, disk, options)
 			if err != nil {
 				t.Fatalf("%+v", err)
 			}
@@ -86,6 +91,10 @@ func TestReadersKeepTheirSnapshotWhilePagesAreReused(t *testing.T) {
 					}
 					readers[i].End()
 					readers = slices.Delete(readers, i, i+1)
+				}
+			case 4: // all that was committed becomes durable
+				if err := p.store.Sync(context.Background()); err != nil {
+					t.Fatalf("%+v", err)
 				}
 			case 3: // a process dies, with its readers, and another comes
 				p.die()

@@ -15,6 +15,7 @@ type Stats struct {
 	Failed  bool       // a flush has failed: nobody commits any more
 	Commits uint64     // published since the first of those who have the store open came
 	Syncs   uint64     // how often what was published has been made durable since then
+	Durable index.TxID
 }
 
 // Stats returns the figures of the last commit. It reads the free-space tree,
@@ -34,6 +35,7 @@ func (s *Store) Stats() (Stats, error) {
 		Failed:  s.shared.poison.Load() != 0,
 		Commits: s.shared.head.count(),
 		Syncs:   s.shared.durable.count(),
+		Durable: s.shared.durable.txid(),
 	}
 	err = r.eachFree(func(e freeEntry) error {
 		if e.kind == keyFree {

@@ -23,6 +23,10 @@ type Options struct {
 	Budget   int             // bytes of changed pages kept in memory; 0 = 16 MiB
 	Patience time.Duration   // how long to wait for a flush of another member; 0 = for ever
 	Logger   *slog.Logger    // for rare events; nil = none
+
+	Async          time.Duration // commits return at once; who commits sees to Sync after it; 0 = not
+	AnyMode        bool          // Async counts if nobody else has the store open to write
+	FlushDataFirst bool          // pages are on disk before the meta page that refers to them is stored
 }
 
 // Store is one process's handle on a store that many have open. Its methods may
@@ -35,6 +39,7 @@ type Store struct {
 	maxSize  int64
 	budget   int
 	patience time.Duration
+	ordered  bool // Options.FlushDataFirst
 	log      *slog.Logger
 	notes    notes
 	buffers  [][]byte // of pages, not in use; guarded by the writer mutex
@@ -84,6 +89,7 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 		maxSize:  o.MaxSize,
 		budget:   cmp.Or(o.Budget, defaultBudget),
 		patience: cmp.Or(o.Patience, math.MaxInt64),
+		ordered:  o.FlushDataFirst,
 		log:      o.Logger,
 	}
 	if s.log == nil {
@@ -115,6 +121,9 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 		return nil, errors.WithHint(
 			errors.Wrapf(ErrVersion, "features %#x may only be read", x),
 			"open it read-only, or with a newer version")
+	}
+	if err := s.setMode(&o); err != nil {
+		return nil, err
 	}
 	s.verified = index.NewVerified(1 << 40 >> s.pageShift)
 	// A file that was cut short says so now, not at some later read.

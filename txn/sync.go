@@ -18,12 +18,23 @@ const changedMost = 1024
 // the leader lives.
 const leaderProbe = 20 * time.Millisecond
 
+// acknowledge returns when the commit txid may be told to the application.
+func (s *Store) acknowledge(txid index.TxID) error {
+	if !s.async() {
+		return s.settle(context.Background(), txid)
+	}
+	if s.shared.poison.Load() != 0 && txid > s.shared.durable.txid() {
+		return ErrFlushFailed
+	}
+	return nil
+}
+
 // settle returns when the commit txid is durable. Whoever finds the sync mutex free
 // leads: its flush is for all that was published before. If another member's takes
 // longer than the handle's patience the error is context.DeadlineExceeded and names it.
-func (s *Store) settle(txid index.TxID) error {
+func (s *Store) settle(ctx context.Context, txid index.TxID) error {
 	sh := &s.shared
-	var ctx context.Context // from the first wait on
+	impatient := false // from the first wait on
 	for {
 		seen := sh.wake.Count()
 		if sh.durable.txid() >= txid {
@@ -39,9 +50,10 @@ func (s *Store) settle(txid index.TxID) error {
 		if led {
 			continue
 		}
-		if ctx == nil {
+		if !impatient {
+			impatient = true
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(context.Background(), s.patience)
+			ctx, cancel = context.WithTimeout(ctx, s.patience)
 			defer cancel()
 		}
 		nap, wake := context.WithTimeout(ctx, leaderProbe)
@@ -120,9 +132,7 @@ func (s *Store) sync() error {
 }
 
 func (s *Store) syncHead() error {
-	// All that the head needs stays as it is meanwhile: what is reused was dead before
-	// the other meta page's snapshot, which is older than durable.
-	head := s.shared.head.load()
+	head := s.aim()
 	durable := s.shared.durable.load()
 	if head.txid == durable.txid {
 		return nil
@@ -138,6 +148,21 @@ func (s *Store) syncHead() error {
 	return err
 }
 
+// aim returns the head, and sees to it that all that it needs stays as it is: those
+// who begin to write from now on see syncing, and those who have begun have it, or what
+// was before it, as their base.
+func (s *Store) aim() commit {
+	head := s.shared.head.load()
+	for {
+		s.shared.syncing.Store(uint64(head.txid))
+		now := s.shared.head.load()
+		if now.txid == head.txid {
+			return head
+		}
+		head = now
+	}
+}
+
 // changed is what a meta page says of the pages that were stored since another, so
 // that after a crash it shows whether all of them are there.
 type changed struct {
@@ -149,9 +174,12 @@ type changed struct {
 var errMany = errors.New("txn: many pages have changed")
 
 // sumUp returns what has changed since durable. If that is much, or this process
-// has no room to look at it, it is flushed.
+// has no room to look at it, or the handle is to, it is flushed.
 func (s *Store) sumUp(snap *snapshot, durable index.TxID) (c changed, err error) {
 	again := index.TxID(s.shared.suspect.Load()) > durable
+	if s.ordered && !again {
+		return changed{flushed: true}, s.flush()
+	}
 	err = s.eachChanged(snap, durable, s.verified, func(w index.Written) error {
 		c.add(w)
 		if c.count > uint64(snap.pages) {
@@ -166,7 +194,7 @@ func (s *Store) sumUp(snap *snapshot, durable index.TxID) (c changed, err error)
 		return nil
 	})
 	unseen := errors.Is(err, mmapfile.ErrNoAddressSpace) && !again
-	if err == errMany || unseen || err == nil && c.count > changedMost {
+	if err == errMany || unseen || err == nil && (s.ordered || c.count > changedMost) {
 		return changed{flushed: true}, s.flush()
 	}
 	return c, err

@@ -82,12 +82,13 @@ func (w *Writer) begin() error {
 	if err := w.store.openSession(); err != nil {
 		return w.Fail(err)
 	}
-	// After the base, and once for the transaction. What the leader syncs is not older
-	// than durable, which is not older than the other meta page: who needs a page that
-	// was dead at that one's snapshot can only be a reader. One that is not seen now
-	// reads what was durable then, or something later.
+	// After the base, in this order, and once for the transaction; package documentation
+	// says why.
+	syncing := index.TxID(w.store.shared.syncing.Load())
 	durable := w.store.shared.durable.load()
-	pins := w.store.readers.scan(durable.other, w.store.note)
+	until := w.store.reusable(w.base.txid, &durable)
+	pins := w.store.readers.scan(until, w.store.note)
+	pins.add(syncing, durable.txid, durable.other)
 	next := w.store.shared.next
 	if index.TxID(next.Load()).Counter() == index.MaxCounter {
 		return w.Fail(errors.WithHint(errors.New("txn: there are no more transaction numbers"),
@@ -96,7 +97,7 @@ func (w *Writer) begin() error {
 	w.Snapshot.TxID = index.TxID(next.Add(1))
 	w.Snapshot.Made = map[index.PageID][]byte{}
 	invariant.Assert(w.Snapshot.TxID > w.base.txid, "I10: txid %v after %v", w.Snapshot.TxID, w.base.txid)
-	w.alloc = newAllocator(&w.Snapshot, w, &w.base, durable.other, pins)
+	w.alloc = newAllocator(&w.Snapshot, w, &w.base, until, pins)
 	if err := w.alloc.sort(listsAtStart); err != nil {
 		return w.Fail(err)
 	}
@@ -123,7 +124,7 @@ func (w *Writer) Rollback() error {
 	if !w.end() {
 		return nil
 	}
-	return w.store.settle(w.base.txid)
+	return w.store.acknowledge(w.base.txid)
 }
 
 // end frees the writer mutex, and reports whether the transaction had not ended.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/errors"
 
@@ -28,6 +29,7 @@ var roles = map[string]func(args []string) int{
 	"lock holder":     holdLock,
 	"snapshot holder": holdSnapshots,
 	"reader":          readOnAndOn,
+	"async writer":    commitAsync,
 }
 
 func TestMain(m *testing.M) {
@@ -55,6 +57,19 @@ func holdLock(args []string) int {
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
 	}))
+}
+
+// commitAsync commits something in async mode, prints a line, and keeps the store open
+// until its stdin ends.
+func commitAsync(args []string) int {
+	db, err := store.Open(args[0], &store.Options{Async: time.Hour})
+	if err != nil {
+		return report(os.Stderr, err)
+	}
+	err = db.Put([]byte("theirs"), []byte("not on disk"))
+	fmt.Println("committed")
+	io.Copy(io.Discard, os.Stdin)
+	return report(os.Stderr, errors.CombineErrors(err, db.Close()))
 }
 
 // holdSnapshots has two read transactions on one revision and one on the next, from

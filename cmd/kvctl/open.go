@@ -27,11 +27,12 @@ func (s *storeFlags) register(root *cobra.Command) {
 		"how long to wait for the write lock, such as 500ms; 0 is for ever")
 }
 
-// How a command uses the store.
+// How a command uses the store. Whatever the mode, what it has changed is on disk when
+// it ends.
 var (
 	reading  = store.Options{ReadOnly: true, MustExist: true}
-	changing = store.Options{MustExist: true}
-	creating = store.Options{}
+	changing = store.Options{MustExist: true, AnyMode: true}
+	creating = store.Options{AnyMode: true}
 )
 
 // with opens the store, runs fn on it and closes it.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"text/tabwriter"
+	"time"
 
 	"github.com/cockroachdb/errors"
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ type figures struct {
 	FlushFailed    bool          `json:"flush_failed"`
 	Commits        int64         `json:"commits"`
 	Flushes        int64         `json:"flushes"`
+	Durable        revision      `json:"durable"`
+	AsyncMS        int64         `json:"async_ms"`
 	Handles        int           `json:"handles"`
 	Readers        int           `json:"readers"`
 	OldestReader   *oldestReader `json:"oldest_reader"` // null if there is none
@@ -60,10 +63,12 @@ func newStatCommand(s *storeFlags) *cobra.Command {
   readers    their read transactions under way; kvctl readers says whose they are
   commits    since the first of them opened the store. Those that come at the same time
              share a flush
+  async      only if the store is open so: commits return before they are on disk
 
 With --json it is one object: revision (a string), entries, page_bytes, pages,
 free_pages, retired_pages, allocated_bytes, file_bytes, flush_failed, commits, flushes,
-handles, readers, oldest_reader (null, or revision, behind, pid and program).`,
+durable (a revision, the last on disk), async_ms (0 if commits return when they are on
+disk), handles, readers, oldest_reader (null, or revision, behind, pid and program).`,
 		Args: wants(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return s.with(reading, func(db *store.DB) error {
@@ -115,6 +120,8 @@ func figuresOf(stats store.Stats, users []user) figures {
 		FlushFailed:    stats.Failed,
 		Commits:        stats.Commits,
 		Flushes:        stats.Flushes,
+		Durable:        revision(stats.Durable),
+		AsyncMS:        stats.Async.Milliseconds(),
 		Handles:        len(users),
 	}
 	for _, u := range users {
@@ -149,6 +156,9 @@ func (f *figures) write(w io.Writer) error {
 	fmt.Fprintf(t, "flush\t%s\n", flush)
 	if f.Commits > 0 {
 		fmt.Fprintf(t, "commits\t%d, in %d flushes\n", f.Commits, f.Flushes)
+	}
+	if f.AsyncMS > 0 {
+		fmt.Fprintf(t, "async\tflushed after %v at most; on disk is %v\n", time.Duration(f.AsyncMS)*time.Millisecond, f.Durable)
 	}
 	return t.Flush()
 }
