@@ -4,12 +4,12 @@ import (
 	"context"
 	"io/fs"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/internal/invariant"
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // closeTimeout is how long Area.Close waits for the gate.
@@ -67,9 +67,9 @@ type home interface {
 	tryLock(first, n int64) (bool, error)
 	unlock(first, n int64)
 	// newLock returns the part of a mutex that works between members.
-	newLock(a *Area, off int, word *atomic.Uint32) memberLock
+	newLock(a *Area, off int, word *word.Uint32) memberLock
 	// newBell returns the part of a waiter that does.
-	newBell(a *Area, off int, word *atomic.Uint32) memberBell
+	newBell(a *Area, off int, word *word.Uint32) memberBell
 	// close lets go of the bytes and of all locks.
 	close() error
 }
@@ -334,13 +334,13 @@ func waitLock(ctx context.Context, try func() (bool, error)) error {
 // it known to those who use the same file with another area.
 func (a *Area) Nonce() uint64 { return a.nonce }
 
-// Uint64 returns the word at off in the user bytes; off is a multiple of 8. It is
-// valid until Close.
-func (a *Area) Uint64(off int) *atomic.Uint64 { return uint64At(a.user, off) }
+// Uint64 returns the word at off in the user bytes; off is a multiple of 8. It is an
+// atomic.Uint64, and valid until Close.
+func (a *Area) Uint64(off int) *word.Uint64 { return uint64At(a.user, off) }
 
-// Uint32 returns the word at off in the user bytes; off is a multiple of 4. It is
-// valid until Close.
-func (a *Area) Uint32(off int) *atomic.Uint32 { return uint32At(a.user, off) }
+// Uint32 returns the word at off in the user bytes; off is a multiple of 4. It is an
+// atomic.Uint32, and valid until Close.
+func (a *Area) Uint32(off int) *word.Uint32 { return uint32At(a.user, off) }
 
 // Fault does for the bytes of the area what Mapping.Fault does for a view.
 func (a *Area) Fault(recovered any) error {

@@ -3,10 +3,11 @@ package mmapfile
 import (
 	"io/fs"
 	"os"
-	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // openLockFile opens or creates the file of an area, for its maker only until
@@ -66,10 +67,10 @@ func unmapShared(mem []byte) error {
 	return nil
 }
 
-func (h *areaFile) newLock(a *Area, _ int, word *atomic.Uint32) memberLock {
+func (h *areaFile) newLock(a *Area, _ int, word *word.Uint32) memberLock {
 	return &wordLock{area: a, word: word, sleep: futex{}}
 }
 
-func (h *areaFile) newBell(a *Area, _ int, word *atomic.Uint32) memberBell {
+func (h *areaFile) newBell(a *Area, _ int, word *word.Uint32) memberBell {
 	return newWordBell(a, word, futex{})
 }

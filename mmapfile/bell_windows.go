@@ -6,11 +6,12 @@ import (
 	"math/bits"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // An eventBell wakes the members by an event of the kernel for each, found by the
@@ -28,14 +29,14 @@ import (
 // left, or a living one that has not slept yet; the lock of its number tells.
 type eventBell struct {
 	area   *Area
-	word   *atomic.Uint32
-	marks  [waiterMembers / 64]*atomic.Uint64
+	word   *word.Uint32
+	marks  [waiterMembers / 64]*word.Uint64
 	file   *os.File
 	prefix func() (string, error)
 	event  windows.Handle // 0 before the first sleep; belongs to who has the lead
 }
 
-func (h *areaFile) newBell(a *Area, off int, word *atomic.Uint32) memberBell {
+func (h *areaFile) newBell(a *Area, off int, word *word.Uint32) memberBell {
 	b := &eventBell{area: a, word: word, file: h.file}
 	for i := range b.marks {
 		b.marks[i] = a.Uint64(off + offBells + 8*i)
@@ -45,7 +46,7 @@ func (h *areaFile) newBell(a *Area, off int, word *atomic.Uint32) memberBell {
 }
 
 // mark returns where the mark of member i is, and which bit.
-func (b *eventBell) mark(i int) (*atomic.Uint64, uint64) { return b.marks[i/64], 1 << (i % 64) }
+func (b *eventBell) mark(i int) (*word.Uint64, uint64) { return b.marks[i/64], 1 << (i % 64) }
 
 func (b *eventBell) sleep(ctx context.Context, v uint32, d time.Duration) error {
 	if b.event == 0 {

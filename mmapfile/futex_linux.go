@@ -1,11 +1,12 @@
 package mmapfile
 
 import (
-	"sync/atomic"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // The futex calls, without the flag that would keep them inside one process.
@@ -17,7 +18,7 @@ const (
 // futex is the sleeper of words in shared memory.
 type futex struct{}
 
-func (futex) wait(word *atomic.Uint32, v uint32, d time.Duration, mask uint32) wakeup {
+func (futex) wait(word *word.Uint32, v uint32, d time.Duration, mask uint32) wakeup {
 	// The call wants to know when to end, and not how long to wait.
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
@@ -36,7 +37,7 @@ func (futex) wait(word *atomic.Uint32, v uint32, d time.Duration, mask uint32) w
 	return changed
 }
 
-func (futex) wake(word *atomic.Uint32, n int, mask uint32) int {
+func (futex) wake(word *word.Uint32, n int, mask uint32) int {
 	// SAFETY: the kernel uses the address only.
 	woken, _, err := unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), futexWakeBitset,
 		uintptr(n), 0, 0, uintptr(mask))

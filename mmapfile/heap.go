@@ -3,8 +3,9 @@ package mmapfile
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // A HeapArea is an area in the memory of one process, for the tools that cannot
@@ -27,7 +28,7 @@ func NewHeapArea(o *AreaOptions) *HeapArea {
 		panic(err)
 	}
 	h := &HeapArea{layout: l, mem: alignedBytes(l.total()), owners: map[int64]*heapMember{}}
-	h.sleep.beds = map[*atomic.Uint32][]*heapBed{}
+	h.sleep.beds = map[*word.Uint32][]*heapBed{}
 	return h
 }
 
@@ -88,11 +89,11 @@ func (m *heapMember) unlock(first, n int64) {
 	}
 }
 
-func (m *heapMember) newLock(a *Area, _ int, word *atomic.Uint32) memberLock {
+func (m *heapMember) newLock(a *Area, _ int, word *word.Uint32) memberLock {
 	return &wordLock{area: a, word: word, sleep: &m.area.sleep}
 }
 
-func (m *heapMember) newBell(a *Area, _ int, word *atomic.Uint32) memberBell {
+func (m *heapMember) newBell(a *Area, _ int, word *word.Uint32) memberBell {
 	return newWordBell(a, word, &m.area.sleep)
 }
 
@@ -104,7 +105,7 @@ func (m *heapMember) close() error {
 // A heapSleeper puts goroutines to sleep on words.
 type heapSleeper struct {
 	mu   sync.Mutex
-	beds map[*atomic.Uint32][]*heapBed
+	beds map[*word.Uint32][]*heapBed
 }
 
 type heapBed struct {
@@ -112,7 +113,7 @@ type heapBed struct {
 	mask  uint32
 }
 
-func (s *heapSleeper) wait(word *atomic.Uint32, v uint32, d time.Duration, mask uint32) wakeup {
+func (s *heapSleeper) wait(word *word.Uint32, v uint32, d time.Duration, mask uint32) wakeup {
 	s.mu.Lock()
 	if word.Load() != v {
 		s.mu.Unlock()
@@ -132,13 +133,13 @@ func (s *heapSleeper) wait(word *atomic.Uint32, v uint32, d time.Duration, mask 
 	return timedOut
 }
 
-func (s *heapSleeper) wake(word *atomic.Uint32, n int, mask uint32) int {
+func (s *heapSleeper) wake(word *word.Uint32, n int, mask uint32) int {
 	return s.wakeIf(word, n, func(bed *heapBed) bool { return bed.mask&mask != 0 })
 }
 
 // wakeIf wakes up to n sleepers that a condition holds for, first come, first
 // served.
-func (s *heapSleeper) wakeIf(word *atomic.Uint32, n int, cond func(*heapBed) bool) int {
+func (s *heapSleeper) wakeIf(word *word.Uint32, n int, cond func(*heapBed) bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	woken := 0

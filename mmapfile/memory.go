@@ -1,29 +1,30 @@
 package mmapfile
 
 import (
-	"sync/atomic"
 	"unsafe"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // uint64At returns the word at off; mem begins at a multiple of 64.
-func uint64At(mem []byte, off int) *atomic.Uint64 {
+func uint64At(mem []byte, off int) *word.Uint64 {
 	if off%8 != 0 {
 		panic(errors.AssertionFailedf("M4: 64-bit word at %d", off))
 	}
 	// SAFETY: mem begins at a multiple of 64, so the word is aligned, and slicing
 	// has checked that it lies inside.
-	return (*atomic.Uint64)(unsafe.Pointer(unsafe.SliceData(mem[off : off+8])))
+	return (*word.Uint64)(unsafe.Pointer(unsafe.SliceData(mem[off : off+8])))
 }
 
 // uint32At does so for half a word.
-func uint32At(mem []byte, off int) *atomic.Uint32 {
+func uint32At(mem []byte, off int) *word.Uint32 {
 	if off%4 != 0 {
 		panic(errors.AssertionFailedf("M4: 32-bit word at %d", off))
 	}
 	// SAFETY: as in uint64At.
-	return (*atomic.Uint32)(unsafe.Pointer(unsafe.SliceData(mem[off : off+4])))
+	return (*word.Uint32)(unsafe.Pointer(unsafe.SliceData(mem[off : off+4])))
 }
 
 // addressOf returns where mem begins.

@@ -3,12 +3,12 @@ package mmapfile
 import (
 	"context"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/internal/invariant"
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // A Mutex excludes the members of an area, and the goroutines of each, from each
@@ -23,8 +23,8 @@ import (
 //	8       8     since when (Unix ns)
 type Mutex struct {
 	area  *Area
-	word  *atomic.Uint32
-	since *atomic.Uint64
+	word  *word.Uint32
+	since *word.Uint64
 	turn  turn
 	lock  memberLock
 }

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // A kernelLock is a mutex of the kernel, found by the identity of the area's file.
@@ -19,13 +20,13 @@ import (
 // goroutines; it exists from the first acquire to close.
 type kernelLock struct {
 	area   *Area
-	word   *atomic.Uint32
+	word   *word.Uint32
 	file   *os.File
 	off    int
 	thread *lockThread // nil before the first acquire; belongs to who has the turn
 }
 
-func (h *areaFile) newLock(a *Area, off int, word *atomic.Uint32) memberLock {
+func (h *areaFile) newLock(a *Area, off int, word *word.Uint32) memberLock {
 	return &kernelLock{area: a, word: word, file: h.file, off: off}
 }
 

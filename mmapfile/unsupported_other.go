@@ -5,10 +5,11 @@ package mmapfile
 import (
 	"io/fs"
 	"os"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // errUnsupported is the answer of every operation on systems that have not been
@@ -51,11 +52,11 @@ func unlockBytes(*os.File, int64, int64)                {}
 func mapShared(*os.File, int) ([]byte, error)           { return nil, errUnsupported }
 func unmapShared([]byte) error                          { return errUnsupported }
 
-func (h *areaFile) newLock(*Area, int, *atomic.Uint32) memberLock {
+func (h *areaFile) newLock(*Area, int, *word.Uint32) memberLock {
 	panic(errUnsupported) // there is no area to come from
 }
 
-func (h *areaFile) newBell(*Area, int, *atomic.Uint32) memberBell {
+func (h *areaFile) newBell(*Area, int, *word.Uint32) memberBell {
 	panic(errUnsupported) // nor here
 }
 

@@ -3,10 +3,11 @@ package mmapfile
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // A Waiter is a count that the members of an area raise and wait for. Whoever waits
@@ -29,7 +30,7 @@ import (
 // sleep that it stands for.
 type Waiter struct {
 	area *Area
-	word *atomic.Uint32
+	word *word.Uint32
 	bell memberBell
 	nap  time.Duration // how long a sleep lasts at most
 
@@ -195,12 +196,12 @@ func (w *Waiter) shut() {
 
 // A wordBell wakes those who sleep on the word itself.
 type wordBell struct {
-	word *atomic.Uint32
+	word *word.Uint32
 	bed  sleeper
 	mask uint32 // of this member, and of few others
 }
 
-func newWordBell(a *Area, word *atomic.Uint32, bed sleeper) *wordBell {
+func newWordBell(a *Area, word *word.Uint32, bed sleeper) *wordBell {
 	return &wordBell{word: word, bed: bed, mask: 1 << (a.self % 32)}
 }
 

@@ -3,10 +3,10 @@ package mmapfile
 import (
 	"context"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/sharekv/sharekv/internal/invariant"
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // A wordLock is a mutex made of one word and of the members' proof of life. Its
@@ -23,7 +23,7 @@ import (
 // which look again after a while anyway.
 type wordLock struct {
 	area  *Area
-	word  *atomic.Uint32
+	word  *word.Uint32
 	sleep sleeper
 }
 
@@ -31,9 +31,9 @@ type wordLock struct {
 type sleeper interface {
 	// wait sleeps while the word is v, for d at most, until a wake with a bit of
 	// mask. It may return early for no reason.
-	wait(word *atomic.Uint32, v uint32, d time.Duration, mask uint32) wakeup
+	wait(word *word.Uint32, v uint32, d time.Duration, mask uint32) wakeup
 	// wake wakes up to n sleepers with a bit of mask, and returns how many.
-	wake(word *atomic.Uint32, n int, mask uint32) int
+	wake(word *word.Uint32, n int, mask uint32) int
 }
 
 // A wakeup is why wait returned.

@@ -1,9 +1,8 @@
 package txn
 
 import (
-	"sync/atomic"
-
 	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/internal/word"
 	"github.com/sharekv/sharekv/mmapfile"
 )
 
@@ -67,13 +66,13 @@ type shared struct {
 	head, durable record
 	wake          *mmapfile.Waiter
 
-	next, grown, session, epoch, fork, suspect, syncing *atomic.Uint64
+	next, grown, session, epoch, fork, suspect, syncing *word.Uint64
 
-	mode, poison *atomic.Uint64
+	mode, poison *word.Uint64
 
-	version, volume, file, pageSize *atomic.Uint64
-	storeID                         [2]*atomic.Uint64
-	compatible, readCompatible      *atomic.Uint64
+	version, volume, file, pageSize *word.Uint64
+	storeID                         [2]*word.Uint64
+	compatible, readCompatible      *word.Uint64
 }
 
 func sharedIn(a *mmapfile.Area) shared {
@@ -96,7 +95,7 @@ func sharedIn(a *mmapfile.Area) shared {
 		volume:         a.Uint64(areaVolume),
 		file:           a.Uint64(areaFile),
 		pageSize:       a.Uint64(areaPageSize),
-		storeID:        [2]*atomic.Uint64{a.Uint64(areaStoreID), a.Uint64(areaStoreID + 8)},
+		storeID:        [2]*word.Uint64{a.Uint64(areaStoreID), a.Uint64(areaStoreID + 8)},
 		compatible:     a.Uint64(areaCompatible),
 		readCompatible: a.Uint64(areaReadCompat),
 	}
@@ -158,8 +157,8 @@ func commitOf(w [commitWords]uint64) commit {
 // published, and its lowest bit says which cell has the current one: a writer
 // that dies half-way has touched only the other cell, and nobody waits for it.
 type record struct {
-	word  *atomic.Uint64
-	cells [2][commitWords]*atomic.Uint64
+	word  *word.Uint64
+	cells [2][commitWords]*word.Uint64
 }
 
 // load returns the current commit. It never waits: it reads again only if a whole

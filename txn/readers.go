@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sharekv/sharekv/index"
+	"github.com/sharekv/sharekv/internal/word"
 	"github.com/sharekv/sharekv/mmapfile"
 )
 
@@ -42,14 +43,14 @@ const probeInterval = 50 * time.Millisecond
 type readers struct {
 	area *mmapfile.Area
 	log  *slog.Logger
-	high *atomic.Uint64 // slots from here on were never claimed
+	high *word.Uint64 // slots from here on were never claimed
 
 	// own are the slots this handle has claimed. It keeps some when they are idle.
 	own atomic.Pointer[[]*ownSlot]
 
 	mu      sync.Mutex // guards what follows, and changes of own
 	next    int        // where to look for a slot that nobody has
-	floor   *atomic.Uint64
+	floor   *word.Uint64
 	floored int // read transactions that share the floor
 
 	reaped time.Time // when claim last looked for slots of the dead
@@ -60,8 +61,8 @@ type readers struct {
 // ownSlot is a claimed slot. Readers of this process take turns on it.
 type ownSlot struct {
 	busy  atomic.Bool
-	txid  *atomic.Uint64
-	owner *atomic.Uint64
+	txid  *word.Uint64
+	owner *word.Uint64
 	_     [40]byte // a cache line for each
 }
 
@@ -73,11 +74,11 @@ func newReaders(area *mmapfile.Area, log *slog.Logger) *readers {
 	return r
 }
 
-func (r *readers) owner(slot int) *atomic.Uint64 {
+func (r *readers) owner(slot int) *word.Uint64 {
 	return r.area.Uint64(areaSlots + slot*slotBytes + offSlotOwner)
 }
 
-func (r *readers) txid(slot int) *atomic.Uint64 {
+func (r *readers) txid(slot int) *word.Uint64 {
 	return r.area.Uint64(areaSlots + slot*slotBytes + offSlotTxID)
 }
 

@@ -15,10 +15,11 @@ import (
 var below = map[string][]string{
 	"cmd/kvctl":          {"store", "testdata"},
 	"store":              {"txn", "index", "mmapfile", "internal/invariant"},
-	"txn":                {"index", "mmapfile", "internal/invariant"},
+	"txn":                {"index", "mmapfile", "internal/invariant", "internal/word"},
 	"index":              {"internal/invariant"},
-	"mmapfile":           {"internal/invariant"},
+	"mmapfile":           {"internal/invariant", "internal/word"},
 	"internal/invariant": {},
+	"internal/word":      {},
 }
 
 // light lists the libraries that code in store, and whatever lies below it, may
