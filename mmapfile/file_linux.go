@@ -7,6 +7,8 @@ import (
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // fillByte is the lock that a process holds while it fills the end of a file with
@@ -137,11 +139,13 @@ func isNoSpace(err error) bool {
 }
 
 // flushAll brings the file and its metadata to the disk.
-func flushAll(f *os.File) error { return asNoSpace(f.Sync()) }
+func flushAll(f *os.File) error { return asNoSpace(ignoringEINTR(f.Sync)) }
 
 // renameNew renames without replacing what is at path.
 func renameNew(sibling, path string) error {
-	err := unix.Renameat2(unix.AT_FDCWD, sibling, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	err := ignoringEINTR(func() error {
+		return unix.Renameat2(unix.AT_FDCWD, sibling, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE)
+	})
 	switch err {
 	case nil:
 		return nil
@@ -165,7 +169,10 @@ func syncDir(dir string) error {
 
 func ignoringEINTR(call func() error) error {
 	for {
-		if err := call(); err != unix.EINTR {
+		word.BeforeCall()
+		err := call()
+		word.AfterCall()
+		if err != unix.EINTR {
 			return err
 		}
 	}

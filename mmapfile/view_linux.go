@@ -77,10 +77,11 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 		if len(pending) == 0 {
 			return nil
 		}
-		n, err := unix.Pwritev(int(f.Fd()), pending, off)
-		if err == unix.EINTR {
-			continue
-		}
+		var n int
+		err := ignoringEINTR(func() (err error) {
+			n, err = unix.Pwritev(int(f.Fd()), pending, off)
+			return err
+		})
 		if err == nil && n == 0 {
 			err = unix.EIO
 		}
