@@ -47,6 +47,7 @@ type Mapping struct {
 	path     string
 	id       FileID
 	readOnly bool
+	memory   bool // it is never flushed
 	file     *os.File
 	name     *nameHold // nil without a name
 	view     *fileView
@@ -69,6 +70,10 @@ type Mapping struct {
 // With a name, the mapping can be opened by other processes with Open as long as
 // some process holds it. A name that another process holds for the same file is
 // shared; one in use for anything else is ErrWrongKind.
+//
+// An empty path stands for memory of the system. Then there must be a name, and a size,
+// which is ErrEmpty if it is 0; if others hold the name, what they have is shared, and
+// gets at least that size. The memory is gone when nobody holds the name any more.
 func Create(path string, size int64, o *Options) (*Mapping, error) {
 	if o == nil {
 		o = &Options{}
@@ -80,11 +85,15 @@ func Create(path string, size int64, o *Options) (*Mapping, error) {
 			return nil, err
 		}
 	}
+	if path == "" {
+		return createMemory(name, size, o)
+	}
 	m, created, err := openMapping(path, size, o)
 	if err != nil || o.Name == "" {
 		return m, err
 	}
-	m.name, err = createName(name, nameRecord{kind: kindMapping, id: m.id, path: m.path})
+	record := nameRecord{kind: kindMapping, id: m.id, path: m.path}
+	m.name, err = createName(name, func() (nameRecord, error) { return record, nil }, record.agrees)
 	if err != nil {
 		err = errors.CombineErrors(err, m.Close())
 		if created {
@@ -103,20 +112,20 @@ func Open(name string, o *Options) (*Mapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	hold, record, err := openName(parsed)
+	var m *Mapping
+	hold, err := openName(parsed, func(r nameRecord) (err error) {
+		m, err = openRecord(r, o)
+		return err
+	})
 	if err != nil {
 		return nil, err
-	}
-	m, err := openRecord(record, o)
-	if err != nil {
-		return nil, errors.CombineErrors(errors.Wrapf(err, "name %q", name), hold.close())
 	}
 	m.name = hold
 	return m, nil
 }
 
 func openRecord(record nameRecord, o *Options) (*Mapping, error) {
-	if record.kind != kindMapping {
+	if record.kind != kindMapping && record.kind != kindMemory {
 		return nil, errors.Wrapf(ErrWrongKind, "it is a %v, not a mapping", record.kind)
 	}
 	options := Options{MustExist: true}
@@ -131,6 +140,46 @@ func openRecord(record nameRecord, o *Options) (*Mapping, error) {
 		err := errors.Wrapf(ErrNotExist, "another file is at %s now", record.path)
 		return nil, errors.CombineErrors(err, m.Close())
 	}
+	m.memory = record.kind == kindMemory
+	return m, nil
+}
+
+// createMemory makes memory of the system known by name, or opens what is.
+func createMemory(name objectName, size int64, o *Options) (m *Mapping, err error) {
+	switch {
+	case o.Name == "":
+		return nil, errors.Wrapf(ErrName, "memory that nobody can find")
+	case size <= 0:
+		return nil, errors.Wrapf(ErrEmpty, "%d bytes of memory", size)
+	case o.ReadOnly || o.MustExist:
+		return Open(o.Name, o)
+	}
+	path, err := bodyPath(name)
+	if err != nil {
+		return nil, err
+	}
+	open := func() (nameRecord, error) {
+		m, _, err = openMapping(path, size, &Options{Mode: o.Mode, Reserve: o.Reserve})
+		if err != nil {
+			return nameRecord{}, err
+		}
+		m.memory = true
+		return nameRecord{kind: kindMemory, id: m.id, path: path}, nil
+	}
+	hold, err := createName(name, open, func(held nameRecord) error {
+		if held.kind != kindMemory {
+			return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", held.kind, kindMemory)
+		}
+		_, err := open()
+		return err
+	})
+	if err != nil {
+		if m != nil {
+			err = errors.CombineErrors(err, m.Close())
+		}
+		return nil, err
+	}
+	m.name = hold
 	return m, nil
 }
 
@@ -261,6 +310,9 @@ func (m *Mapping) Push() error {
 		return err
 	}
 	defer m.life.RUnlock()
+	if m.memory {
+		return nil
+	}
 	return flushError(m.view.handOver(m.file))
 }
 
@@ -272,6 +324,9 @@ func (m *Mapping) Flush() error {
 		return err
 	}
 	defer m.life.RUnlock()
+	if m.memory {
+		return nil
+	}
 	return flushError(m.view.flush(m.file))
 }
 
@@ -292,7 +347,7 @@ func (m *Mapping) Grow(size int64) error {
 	}
 	defer m.life.RUnlock()
 	m.view.keep()
-	if err := allocate(m.file, size); err != nil {
+	if err := allocate(m.file, size); err != nil || m.memory {
 		return err
 	}
 	return flushError(flushAll(m.file))

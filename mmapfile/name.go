@@ -3,6 +3,8 @@ package mmapfile
 import (
 	"bytes"
 	"encoding/binary"
+	"io/fs"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -53,13 +55,52 @@ func (n objectName) String() string { return n.scope + `\` + n.base }
 // A nameKind is what kind of object has a name.
 type nameKind uint32
 
-const kindMapping nameKind = 1
+const (
+	kindMapping   nameKind = 1 // of a file
+	kindMemory    nameKind = 2 // a mapping of system memory
+	kindMutex     nameKind = 3
+	kindSemaphore nameKind = 4
+	kindEvent     nameKind = 5
+)
 
 func (k nameKind) String() string {
-	if k == kindMapping {
+	switch k {
+	case kindMapping:
 		return "mapping"
+	case kindMemory:
+		return "mapping of memory"
+	case kindMutex:
+		return "mutex"
+	case kindSemaphore:
+		return "semaphore"
+	case kindEvent:
+		return "event"
 	}
 	return "object of an unknown kind"
+}
+
+// LockSuffix is what the path of an area that belongs to a file ends with, behind the
+// path of that file.
+const LockSuffix = "-lock"
+
+// An object that is not a file of the user's has a body: a file that is made with the
+// name and goes with it. bodyPath, in the files of each system, tells its path; there
+// is one for each name, so that whoever has the name alone can remove what a killed
+// process has left.
+
+// removeBody removes the body of a name, and the area that belongs to it, if there are
+// any. Requires that nobody holds the name, and that nobody else tries to.
+func removeBody(name objectName) error {
+	path, err := bodyPath(name)
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{path, path + LockSuffix} {
+		if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.CombineErrors(err, e)
+		}
+	}
+	return err
 }
 
 // A nameRecord is what a name stands for: a file at a path.
@@ -119,13 +160,13 @@ func decodeRecord(b []byte) (nameRecord, error) {
 	return r, nil
 }
 
-// conflict tells why a name that stands for r cannot stand for other as well.
-func (r nameRecord) conflict(other nameRecord) error {
+// agrees tells why a name that stands for held cannot stand for r as well.
+func (r nameRecord) agrees(held nameRecord) error {
 	switch {
-	case r.kind != other.kind:
-		return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", r.kind, other.kind)
-	case r.id != other.id:
-		return errors.Wrapf(ErrWrongKind, "it is a %v of %s, not of %s", r.kind, r.path, other.path)
+	case r.kind != held.kind:
+		return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", held.kind, r.kind)
+	case r.id != held.id:
+		return errors.Wrapf(ErrWrongKind, "it is a %v of %s, not of %s", held.kind, held.path, r.path)
 	}
 	return nil
 }

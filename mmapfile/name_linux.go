@@ -23,6 +23,7 @@ const (
 
 // A nameHold keeps a name in existence.
 type nameHold struct {
+	name objectName
 	file *os.File
 	path string
 }
@@ -50,26 +51,24 @@ func nameDir() (string, error) {
 	return dir, nil
 }
 
-// createName makes the name stand for r, or joins those for whom it does.
-func createName(name objectName, r nameRecord) (*nameHold, error) {
-	content, err := r.encode()
-	if err != nil {
-		return nil, err
-	}
+// bodyPath returns where the body of an object is.
+func bodyPath(name objectName) (string, error) {
+	dir, err := nameDir()
+	return filepath.Join(dir, "body."+name.scope+"."+name.base), err
+}
+
+// createName makes the name stand for what first returns, or, if others hold it, calls
+// join with what it stands for. Both run while nobody else creates, opens or closes the
+// name.
+func createName(name objectName, first func() (nameRecord, error), join func(nameRecord) error) (*nameHold, error) {
 	h, alone, err := enterName(name, os.O_CREATE)
 	if err != nil {
 		return nil, errors.Wrapf(err, "name %q", name)
 	}
 	if alone {
-		if err = h.file.Truncate(0); err == nil {
-			_, err = h.file.WriteAt(content, 0)
-		}
-		err = asNoSpace(err)
+		err = h.write(first)
 	} else {
-		var held nameRecord
-		if held, err = h.read(); err == nil {
-			err = held.conflict(r)
-		}
+		err = h.join(join)
 	}
 	if err != nil {
 		h.abort(alone)
@@ -78,25 +77,55 @@ func createName(name objectName, r nameRecord) (*nameHold, error) {
 	return h, h.hold()
 }
 
-// openName joins those who hold the name.
-func openName(name objectName) (*nameHold, nameRecord, error) {
+// openName joins those who hold the name; join is as of createName.
+func openName(name objectName, join func(nameRecord) error) (*nameHold, error) {
 	h, alone, err := enterName(name, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = ErrNotExist
 	}
 	if err != nil {
-		return nil, nameRecord{}, errors.Wrapf(err, "name %q", name)
+		return nil, errors.Wrapf(err, "name %q", name)
 	}
 	if alone {
-		h.abort(true)
-		return nil, nameRecord{}, errors.Wrapf(ErrNotExist, "name %q", name)
+		err = ErrNotExist
+	} else {
+		err = h.join(join)
 	}
+	if err != nil {
+		h.abort(alone)
+		return nil, errors.Wrapf(err, "name %q", name)
+	}
+	return h, h.hold()
+}
+
+// write makes the record that first returns that of the name. Requires the gate and that
+// nobody holds the name.
+func (h *nameHold) write(first func() (nameRecord, error)) error {
+	if err := removeBody(h.name); err != nil {
+		return err
+	}
+	r, err := first()
+	if err != nil {
+		return err
+	}
+	content, err := r.encode()
+	if err != nil {
+		return err
+	}
+	if err := h.file.Truncate(0); err != nil {
+		return err
+	}
+	_, err = h.file.WriteAt(content, 0)
+	return asNoSpace(err)
+}
+
+// join calls join with the record. Requires the gate and that the name is held.
+func (h *nameHold) join(join func(nameRecord) error) error {
 	r, err := h.read()
 	if err != nil {
-		h.abort(false)
-		return nil, nameRecord{}, errors.Wrapf(err, "name %q", name)
+		return err
 	}
-	return h, r, h.hold()
+	return join(r)
 }
 
 // enterName opens the file of a name and takes its gate. alone says that nobody
@@ -117,7 +146,7 @@ func enterName(name objectName, create int) (h *nameHold, alone bool, err error)
 		if err != nil {
 			return nil, false, err
 		}
-		h := &nameHold{file: f, path: path}
+		h := &nameHold{name: name, file: f, path: path}
 		if err := waitLock(ctx, h.tryGate); err != nil {
 			return nil, false, errors.CombineErrors(err, f.Close())
 		}
@@ -160,6 +189,7 @@ func (h *nameHold) hold() error {
 // the gate. There is already an error to report.
 func (h *nameHold) abort(alone bool) {
 	if alone {
+		_ = removeBody(h.name)
 		_ = os.Remove(h.path)
 		unlockBytes(h.file, nameLife, 1)
 	}
@@ -178,7 +208,7 @@ func (h *nameHold) close() error {
 		alone, err = tryLockBytes(h.file, nameLife, 1)
 		if err == nil && alone {
 			if same, err = leadsTo(h.path, h.file); err == nil && same {
-				err = os.Remove(h.path)
+				err = errors.CombineErrors(removeBody(h.name), os.Remove(h.path))
 			}
 		}
 	}

@@ -1,7 +1,10 @@
 package mmapfile
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 
 	"github.com/cockroachdb/errors"
@@ -11,22 +14,31 @@ import (
 // A nameHold keeps a name in existence: it is a section of the page file that has
 // the name and holds the record. A section of the file itself would not do, for it
 // cannot tell the path, which everybody needs to map what the file grows by.
-type nameHold struct{ section windows.Handle }
+type nameHold struct {
+	name    objectName
+	section windows.Handle
+}
 
-// createName makes the name stand for r, or joins those for whom it does.
-func createName(name objectName, r nameRecord) (h *nameHold, err error) {
-	content, err := r.encode()
-	if err != nil {
-		return nil, err
-	}
+// bodyPath returns where the body of an object is. A name may have letters that a path
+// must not have.
+func bodyPath(name objectName) (string, error) {
+	dir := filepath.Join(os.TempDir(), "sharekv-objects")
+	sum := sha256.Sum256([]byte(name.base))
+	return filepath.Join(dir, fmt.Sprintf("%s.%x", name.scope, sum[:16])), os.MkdirAll(dir, 0o700)
+}
+
+// createName makes the name stand for what first returns, or, if others hold it, calls
+// join with what it stands for. Both run while nobody else creates, opens or closes the
+// name.
+func createName(name objectName, first func() (nameRecord, error), join func(nameRecord) error) (h *nameHold, err error) {
 	err = atNameGate(name.scope, func() error {
-		h, err = createSectionOfName(name, r, content)
+		h, err = createSectionOfName(name, first, join)
 		return err
 	})
 	return h, errors.Wrapf(err, "name %q", name)
 }
 
-func createSectionOfName(name objectName, r nameRecord, content []byte) (*nameHold, error) {
+func createSectionOfName(name objectName, first func() (nameRecord, error), join func(nameRecord) error) (*nameHold, error) {
 	name16, err := windows.UTF16PtrFromString(name.String())
 	if err != nil {
 		return nil, errors.Wrapf(ErrName, "%v", err)
@@ -37,40 +49,52 @@ func createSectionOfName(name objectName, r nameRecord, content []byte) (*nameHo
 	}
 	there := err == windows.ERROR_ALREADY_EXISTS
 	err = withRecord(section, windows.FILE_MAP_WRITE, func(mem []byte) error {
-		if !there {
-			copy(mem, content)
-			return nil
+		if there {
+			return joinRecord(mem, join)
 		}
-		held, err := decodeRecord(mem)
-		if err == nil {
-			err = held.conflict(r)
+		if err := removeBody(name); err != nil {
+			return err
 		}
+		r, err := first()
+		if err != nil {
+			return err
+		}
+		content, err := r.encode()
+		copy(mem, content)
 		return err
 	})
 	if err != nil {
+		if !there {
+			_ = removeBody(name) // there is already an error to report
+		}
 		return nil, errors.CombineErrors(err, closeHandle(section))
 	}
-	return &nameHold{section}, nil
+	return &nameHold{name, section}, nil
 }
 
-// openName joins those who hold the name.
-func openName(name objectName) (h *nameHold, r nameRecord, err error) {
+func joinRecord(mem []byte, join func(nameRecord) error) error {
+	r, err := decodeRecord(mem)
+	if err != nil {
+		return err
+	}
+	return join(r)
+}
+
+// openName joins those who hold the name; join is as of createName.
+func openName(name objectName, join func(nameRecord) error) (h *nameHold, err error) {
 	err = atNameGate(name.scope, func() error {
 		section, err := openFileMapping(name.String(), windows.FILE_MAP_READ)
 		if err != nil {
 			return nameError("OpenFileMapping", err)
 		}
-		h = &nameHold{section}
-		err = withRecord(h.section, windows.FILE_MAP_READ, func(mem []byte) error {
-			r, err = decodeRecord(mem)
-			return err
-		})
+		h = &nameHold{name, section}
+		err = withRecord(section, windows.FILE_MAP_READ, func(mem []byte) error { return joinRecord(mem, join) })
 		if err != nil {
-			err = errors.CombineErrors(err, h.close())
+			h, err = nil, errors.CombineErrors(err, closeHandle(section))
 		}
 		return err
 	})
-	return h, r, errors.Wrapf(err, "name %q", name)
+	return h, errors.Wrapf(err, "name %q", name)
 }
 
 func nameError(op string, err error) error {
@@ -93,7 +117,19 @@ func withRecord(section windows.Handle, access uint32, use func(mem []byte) erro
 	return errors.CombineErrors(use(mem), unmapShared(mem))
 }
 
-func (h *nameHold) close() error { return closeHandle(h.section) }
+// close lets go of the name. The last one removes the body.
+func (h *nameHold) close() error {
+	return atNameGate(h.name.scope, func() error {
+		if err := closeHandle(h.section); err != nil {
+			return err
+		}
+		section, err := openFileMapping(h.name.String(), windows.FILE_MAP_READ)
+		if err == nil {
+			return closeHandle(section)
+		}
+		return removeBody(h.name)
+	})
+}
 
 // atNameGate runs a function while no other process creates or opens a name, so
 // that nobody sees a record that is only half there.

@@ -62,6 +62,11 @@ func (h *areaFile) newBell(*Area, int, *word.Uint32) memberBell {
 
 type nameHold struct{}
 
-func createName(objectName, nameRecord) (*nameHold, error) { return nil, errUnsupported }
-func openName(objectName) (*nameHold, nameRecord, error)   { return nil, nameRecord{}, errUnsupported }
-func (h *nameHold) close() error                           { return errUnsupported }
+func bodyPath(objectName) (string, error) { return "", errUnsupported }
+
+func createName(objectName, func() (nameRecord, error), func(nameRecord) error) (*nameHold, error) {
+	return nil, errUnsupported
+}
+
+func openName(objectName, func(nameRecord) error) (*nameHold, error) { return nil, errUnsupported }
+func (h *nameHold) close() error                                     { return errUnsupported }

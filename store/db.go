@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"io"
@@ -36,6 +37,7 @@ const (
 type DB struct {
 	path        string
 	readOnly    bool
+	shared      bool // in memory, by name
 	lockTimeout time.Duration
 	mapping     *mmapfile.Mapping
 	area        *mmapfile.Area
@@ -58,28 +60,39 @@ func Open(path string, o *Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{path: path, readOnly: o.ReadOnly, lockTimeout: o.LockTimeout}
-	db.calls.init()
-	db.life, db.endLife = context.WithCancelCause(context.Background())
-	db.users.Store(1)
-	ctx, cancel := db.bounded(context.Background())
-	defer cancel()
-	db.area, err = mmapfile.OpenArea(ctx, path+"-lock", &mmapfile.AreaOptions{
-		Size:    txn.AreaSize,
-		Members: txn.MaxMembers,
-		Mode:    o.Mode,
-		Like:    path,
-	}, func(area *mmapfile.Area, first bool) error { return db.join(area, first, o) })
-	if err != nil {
-		if db.mapping != nil {
-			err = errors.CombineErrors(err, db.mapping.Close())
-		}
-		return nil, errors.Wrapf(withHint(err), "open %s", path)
+	db := newDB(path, o)
+	if err := db.enter(path, o, db.join); err != nil {
+		return nil, err
 	}
 	if interval := db.txn.Interval(); interval > 0 && !o.ReadOnly {
 		db.flusher.Go(func() { db.keepFlushing(interval) })
 	}
 	return db, nil
+}
+
+func newDB(path string, o *Options) *DB {
+	db := &DB{path: path, readOnly: o.ReadOnly, lockTimeout: o.LockTimeout}
+	db.calls.init()
+	db.life, db.endLife = context.WithCancelCause(context.Background())
+	db.users.Store(1)
+	return db
+}
+
+// enter makes the handle a member of the area that belongs to the file; join does what
+// is to be done under the area's gate.
+func (db *DB) enter(file string, o *Options, join func(area *mmapfile.Area, first bool, o *Options) error) (err error) {
+	ctx, cancel := db.bounded(context.Background())
+	defer cancel()
+	db.area, err = mmapfile.OpenArea(ctx, file+mmapfile.LockSuffix, &mmapfile.AreaOptions{
+		Size:    txn.AreaSize,
+		Members: txn.MaxMembers,
+		Mode:    o.Mode,
+		Like:    file,
+	}, func(area *mmapfile.Area, first bool) error { return join(area, first, o) })
+	if err != nil && db.mapping != nil {
+		err = errors.CombineErrors(err, db.mapping.Close())
+	}
+	return errors.Wrapf(withHint(err), "open %s", db.path)
 }
 
 // locate returns the path of the file itself, so that the lock file lies next to
@@ -191,18 +204,8 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 	if err := db.mapping.Bind(area.Nonce()); err != nil {
 		return err
 	}
-	options := txn.Options{
-		ReadOnly: o.ReadOnly,
-		ID:       db.mapping.ID(),
-		MaxSize:  o.MaxSize,
-		Budget:   o.budget,
-		Patience: o.LockTimeout,
-		Logger:   o.Logger,
-
-		Async:          o.Async,
-		AnyMode:        o.AnyMode,
-		FlushDataFirst: o.FlushDataFirst,
-	}
+	options := db.txnOptions(o)
+	options.Async, options.AnyMode, options.FlushDataFirst = o.Async, o.AnyMode, o.FlushDataFirst
 	if first && o.ReadOnly {
 		if err := db.recover(area, options); err != nil {
 			return err
@@ -211,6 +214,17 @@ func (db *DB) join(area *mmapfile.Area, first bool, o *Options) (err error) {
 	}
 	db.txn, err = txn.Open(area, first, db.mapping, options)
 	return err
+}
+
+func (db *DB) txnOptions(o *Options) txn.Options {
+	return txn.Options{
+		ReadOnly: o.ReadOnly,
+		ID:       db.mapping.ID(),
+		MaxSize:  o.MaxSize,
+		Budget:   o.budget,
+		Patience: o.LockTimeout,
+		Logger:   o.Logger,
+	}
 }
 
 // recover finds the state of the store in behalf of a handle that is read-only:
@@ -231,17 +245,18 @@ func (db *DB) recover(area *mmapfile.Area, options txn.Options) error {
 }
 
 func create(path string, o *Options) error {
-	pageSize := o.PageSize
-	if pageSize == 0 {
-		pageSize = defaultPageSize
-	}
-	var id [16]byte
-	rand.Read(id[:])
-	content, err := txn.Format(pageSize, id)
+	content, err := format(o)
 	if err != nil {
 		return err
 	}
 	return mmapfile.NewFile(path, o.Mode, content)
+}
+
+// format returns the content of a new store.
+func format(o *Options) ([]byte, error) {
+	var id [16]byte
+	rand.Read(id[:])
+	return txn.Format(cmp.Or(o.PageSize, defaultPageSize), id)
 }
 
 // withHint adds what the user can do about an error of opening.
@@ -294,6 +309,9 @@ func (db *DB) release() error {
 	err := db.leave()
 	unmapped := false
 	err = errors.CombineErrors(err, db.area.Close(func() error {
+		if db.shared {
+			return nil // its end is that of the mapping's name
+		}
 		err := db.finish()
 		// Before another area can begin, nothing may be bound to this one.
 		unmapped = true

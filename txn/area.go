@@ -1,6 +1,8 @@
 package txn
 
 import (
+	"math"
+
 	"github.com/sharekv/sharekv/index"
 	"github.com/sharekv/sharekv/internal/word"
 	"github.com/sharekv/sharekv/mmapfile"
@@ -52,6 +54,8 @@ const (
 const (
 	modeUnset = 0 // nobody came to write
 	modeSync  = 1 // commits return when they are durable; greater: earlier
+
+	modeMemory = math.MaxUint64 // there is nothing that lasts
 )
 
 // AreaSize is the size in bytes of the area that Open expects.

@@ -19,6 +19,9 @@ func (s *Store) setMode(o *Options) error {
 		return nil
 	}
 	mine := modeSync + uint64(o.Async)
+	if o.Memory {
+		mine = modeMemory
+	}
 	if s.shared.mode.CompareAndSwap(modeUnset, mine) || o.AnyMode {
 		return nil
 	}
@@ -37,10 +40,17 @@ func modeName(interval time.Duration) string {
 }
 
 // Interval returns after which time commits are made durable, 0 if before they
-// return. It stays the same as long as anybody has the store open to write.
+// return, or never. It stays the same as long as anybody has the store open to write.
 func (s *Store) Interval() time.Duration {
-	return time.Duration(max(s.shared.mode.Load(), modeSync) - modeSync)
+	mode := s.shared.mode.Load()
+	if mode == modeMemory {
+		return 0
+	}
+	return time.Duration(max(mode, modeSync) - modeSync)
 }
+
+// memory reports whether there is nothing that lasts, and so nothing to wait for.
+func (s *Store) memory() bool { return s.shared.mode.Load() == modeMemory }
 
 // async reports whether commits return, and are seen, before they are durable.
 func (s *Store) async() bool { return s.shared.mode.Load() > modeSync }
@@ -65,7 +75,7 @@ func (r *Reader) Lost() bool {
 // page's snapshot are enough, and no meta page needs any. So it must be after the death
 // of a leader, too: its meta page may have got to the disk and is not known.
 func (s *Store) reusable(base index.TxID, durable *commit) index.TxID {
-	if s.async() && index.TxID(s.shared.suspect.Load()) <= durable.txid {
+	if s.memory() || s.async() && index.TxID(s.shared.suspect.Load()) <= durable.txid {
 		return base
 	}
 	return durable.other
@@ -74,8 +84,11 @@ func (s *Store) reusable(base index.TxID, durable *commit) index.TxID {
 // Sync returns when all that was published before is durable. ctx, and the handle's
 // patience, bound the wait for somebody else's flush.
 func (s *Store) Sync(ctx context.Context) error {
-	if s.readOnly {
+	switch {
+	case s.readOnly:
 		return ErrReadOnly
+	case s.memory():
+		return nil
 	}
 	return s.settle(ctx, s.shared.head.txid())
 }

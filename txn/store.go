@@ -26,6 +26,7 @@ type Options struct {
 
 	Async          time.Duration // commits return at once; who commits sees to Sync after it; 0 = not
 	AnyMode        bool          // Async counts if nobody else has the store open to write
+	Memory         bool          // the storage lasts as long as the area: nothing is made durable
 	FlushDataFirst bool          // pages are on disk before the meta page that refers to them is stored
 }
 
@@ -320,7 +321,7 @@ func (s *Store) Leave() { s.readers.clean(s.readers.area.Self()) }
 func (s *Store) Finish(storage Storage) error {
 	s.storage = storage
 	sh := &s.shared
-	if sh.session.Load() == sessionNone || sh.poison.Load() != 0 {
+	if sh.session.Load() == sessionNone || sh.poison.Load() != 0 || s.memory() {
 		return nil
 	}
 	if sh.head.txid() != sh.durable.txid() { // the last one to commit has died

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,12 +25,13 @@ const roleVariable = "KVCTL_TEST_ROLE"
 
 // roles are the programs that the test binary can play.
 var roles = map[string]func(args []string) int{
-	"kvctl":           run,
-	"liar":            lie,
-	"lock holder":     holdLock,
-	"snapshot holder": holdSnapshots,
-	"reader":          readOnAndOn,
-	"async writer":    commitAsync,
+	"kvctl":            run,
+	"liar":             lie,
+	"lock holder":      holdLock,
+	"snapshot holder":  holdSnapshots,
+	"reader":           readOnAndOn,
+	"async writer":     commitAsync,
+	"until stdin ends": untilStdinEnds,
 }
 
 func TestMain(m *testing.M) {
@@ -57,6 +59,18 @@ func holdLock(args []string) int {
 		_, err := io.Copy(io.Discard, os.Stdin)
 		return err
 	}))
+}
+
+// untilStdinEnds is a kvctl that is interrupted when its stdin ends.
+func untilStdinEnds(args []string) int {
+	ctx, interrupt := context.WithCancel(context.Background())
+	go func() {
+		io.Copy(io.Discard, os.Stdin)
+		interrupt()
+	}()
+	root := newRootCommand()
+	root.SetArgs(args)
+	return report(os.Stderr, root.ExecuteContext(ctx))
 }
 
 // commitAsync commits something in async mode, prints a line, and keeps the store open

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"io/fs"
+	"cmp"
 	"os"
 	"time"
 
@@ -22,7 +22,8 @@ type storeFlags struct {
 
 func (s *storeFlags) register(root *cobra.Command) {
 	flags := root.PersistentFlags()
-	flags.StringVarP(&s.path, "store", "s", "", "the store's `PATH` (default $"+storeVariable+")")
+	flags.StringVarP(&s.path, "store", "s", "",
+		"the store's `PATH`, or shm:NAME for one in shared memory (default $"+storeVariable+")")
 	flags.DurationVar(&s.timeout, "timeout", 10*time.Second,
 		"how long to wait for the write lock, such as 500ms; 0 is for ever")
 }
@@ -37,18 +38,17 @@ var (
 
 // with opens the store, runs fn on it and closes it.
 func (s *storeFlags) with(o store.Options, fn func(*store.DB) error) (err error) {
-	path, err := s.resolve()
+	at, err := s.resolve()
 	if err != nil {
 		return err
 	}
 	o.LockTimeout = s.timeout
-	db, err := store.Open(path, &o)
-	if errors.Is(err, fs.ErrNotExist) && o.MustExist {
-		return errors.WithHint(errors.Newf("there is no store at %s", path),
-			"check the path: of all commands, only put and load create a store")
+	if at.shared() {
+		o.MustExist = true
 	}
+	db, err := at.open(&o)
 	if err != nil {
-		return advise(err)
+		return err
 	}
 	defer func() { err = errors.CombineErrors(err, db.Close()) }()
 	return advise(fn(db))
@@ -64,19 +64,16 @@ func (s *storeFlags) change(fn func(*store.Tx) error) error {
 	return s.with(changing, func(db *store.DB) error { return db.Update(fn) })
 }
 
-func (s *storeFlags) resolve() (string, error) {
+func (s *storeFlags) resolve() (location, error) {
 	if s.timeout < 0 {
-		return "", usageErrorf("--timeout %v is negative", s.timeout)
+		return location{}, usageErrorf("--timeout %v is negative", s.timeout)
 	}
-	path := s.path
-	if path == "" {
-		path = os.Getenv(storeVariable)
-	}
-	if path == "" {
-		return "", errors.WithHintf(usageErrorf("no store given"),
+	at := cmp.Or(s.path, os.Getenv(storeVariable))
+	if at == "" {
+		return location{}, errors.WithHintf(usageErrorf("no store given"),
 			"name it with --store PATH (-s PATH), or set %s for all commands", storeVariable)
 	}
-	return path, nil
+	return locate(at), nil
 }
 
 // advise adds what the user can do about err.

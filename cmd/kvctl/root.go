@@ -70,6 +70,7 @@ or not a store, 5 busy (somebody else has the write lock), 6 a condition of put 
 		newCountCommand(&s),
 		newBucketsCommand(&s),
 		newLoadCommand(&s),
+		newHoldCommand(&s),
 		newStatCommand(&s),
 		newReadersCommand(&s),
 		newCheckCommand(&s),
@@ -127,6 +128,17 @@ func wants(names ...string) cobra.PositionalArgs {
 		if len(names) == 0 && cmd.Flags().Lookup("bucket") != nil {
 			return errors.WithHint(err, "--bucket names a bucket, --prefix the beginning of keys")
 		}
+		return errors.WithHintf(err, "%s --help shows examples", cmd.CommandPath())
+	}
+}
+
+// wantsAtMostOne requires the named argument, or none.
+func wantsAtMostOne(name string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) <= 1 {
+			return nil
+		}
+		err := usageErrorf("%s: want %s, got %q", cmd.Name(), name, args)
 		return errors.WithHintf(err, "%s --help shows examples", cmd.CommandPath())
 	}
 }

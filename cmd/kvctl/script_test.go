@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -22,8 +24,8 @@ import (
 //	bytes FILE HEX          writes a file
 //	cut FILE SIZE           truncates a file
 //	vacant DIR              must be empty; with ! it must not
-//	starts ROLE STORE       starts another process, which uses the store once it has
-//	                        printed a line; $PID is its pid
+//	starts ROLE ARG...      starts another process, which uses the store that the last
+//	                        argument names once it has printed a line; $PID is its pid
 //	ends                    ends all that were started
 //
 // Nothing is removed by testscript itself: Wine 8 cannot do it its way.
@@ -33,6 +35,7 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot: testdir.New(t),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(roleVariable, "kvctl")
+			env.Setenv("SHM", fmt.Sprintf("shm:sharekv test %d %d", os.Getpid(), rand.Uint32()))
 			o := new(others)
 			env.Values[othersKey{}] = o
 			env.Defer(func() { o.end() })
@@ -92,7 +95,11 @@ func scriptVacant(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptStarts(ts *testscript.TestScript, _ bool, args []string) {
-	pid, err := ts.Value(othersKey{}).(*others).start(args[0], ts.MkAbs(args[1]))
+	at := &args[len(args)-1]
+	if !locate(*at).shared() {
+		*at = ts.MkAbs(*at)
+	}
+	pid, err := ts.Value(othersKey{}).(*others).start(args[0], args[1:]...)
 	ts.Check(err)
 	ts.Setenv("PID", strconv.Itoa(pid))
 }
@@ -114,8 +121,8 @@ type others struct{ stops []func() error }
 type othersKey struct{}
 
 // start returns when the process has printed a line.
-func (o *others) start(role, path string) (pid int, err error) {
-	p, err := testprocess.Start([]string{roleVariable + "=" + role}, path)
+func (o *others) start(role string, args ...string) (pid int, err error) {
+	p, err := testprocess.Start([]string{roleVariable + "=" + role}, args...)
 	if err != nil {
 		return 0, err
 	}

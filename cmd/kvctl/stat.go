@@ -91,21 +91,20 @@ disk), handles, readers, oldest_reader (null, or revision, behind, pid and progr
 }
 
 func (s *storeFlags) measure(db *store.DB) (figures, error) {
-	path, err := s.resolve()
-	if err != nil {
-		return figures{}, err
-	}
-	file, err := os.Stat(path)
-	if err != nil {
-		return figures{}, err
-	}
 	users, stats, err := look(db)
 	if err != nil {
 		return figures{}, err
 	}
 	f := figuresOf(stats, users)
-	f.FileBytes = file.Size()
-	return f, nil
+	at, err := s.resolve()
+	if err != nil || at.shared() {
+		return f, err
+	}
+	file, err := os.Stat(at.path)
+	if err == nil {
+		f.FileBytes = file.Size()
+	}
+	return f, err
 }
 
 func figuresOf(stats store.Stats, users []user) figures {
@@ -143,7 +142,9 @@ func (f *figures) write(w io.Writer) error {
 	fmt.Fprintf(t, "  free\t%s\n", share(f.FreePages, f.Pages))
 	fmt.Fprintf(t, "  retired\t%s\n", share(f.RetiredPages, f.Pages))
 	fmt.Fprintf(t, "allocated\t%s\n", size(f.AllocatedBytes))
-	fmt.Fprintf(t, "file size\t%s\n", size(f.FileBytes))
+	if f.FileBytes > 0 {
+		fmt.Fprintf(t, "file size\t%s\n", size(f.FileBytes))
+	}
 	fmt.Fprintf(t, "handles\t%d\n", f.Handles)
 	fmt.Fprintf(t, "readers\t%d\n", f.Readers)
 	if r := f.OldestReader; r != nil {
