@@ -5,7 +5,10 @@
 //   - A Mapping is a file and a read-only view of it. The file grows, under all
 //     processes at once, and the view with it, at a base that never moves. What is
 //     stored in the file shows in every view.
-//   - A name makes a Mapping known to other processes for as long as one holds it.
+//   - A name makes a Mapping known to other processes for as long as one holds it. A
+//     Mapping of memory has no file but that name.
+//   - A NamedMutex, a Semaphore, an Event are known by name, too, in the same name
+//     space: a name stands for one thing.
 //   - An Area is a little memory that processes share, in a file that is of no use
 //     to anybody else. Its members are numbered, and the kernel proves which live.
 //   - A Mutex lies in an Area. It outlives the death of its owner, and says so.
@@ -59,6 +62,11 @@
 // file system. So a Flush covers what was stored through its own Mapping, and
 // nobody can count on it for what others have stored.
 //
+// What has a name and is no file of the user's has a body: a file in a directory of the
+// user alone, in memory on Linux, made and removed with the name. That of a mutex,
+// semaphore or event is an area. So the kernel proves who holds it, and what those leave
+// who were killed is removed by the next who uses the name.
+//
 // A data file and its area belong together, and yet they are two files: a lock file
 // can be removed, and a second path to the data, by a hard link or a mount, has
 // another one beside it. So the data file itself tells which area it is used with.
@@ -82,8 +90,9 @@
 //     lock is held.
 //   - M6: nothing is joined, left or zeroed without the gate. The user bytes are
 //     zeroed only if no member lives. Nothing stays seized at Close.
-//   - M7: a name stands for one file as long as any process holds it, and for none
-//     when none does. Its record is complete before anybody else can read it.
+//   - M7: a name stands for one thing as long as any process holds it, and for none
+//     when none does. Its record, and its body, are complete before anybody else can see
+//     them.
 //   - M8: the Mappings of a file that are bound at any time have the same nonce.
 //   - M9: no change of a count is lost on those who wait for it. If the member that
 //     made it dies before it has woken them, they find it within a second. One
@@ -91,8 +100,8 @@
 //
 // # Lock order
 //
-// Between processes: the gate of an area, then its mutexes, then the lock of a
-// dead member. The gates of names are leaves. To wake takes no lock but, at times,
+// Between processes: the gate of a name, then that of an area, then its mutexes, then the
+// lock of a dead member. To wake takes no lock but, at times,
 // that of a dead member.
 //
 // Inside a process: the turn at a mutex, then Area.probe. Area.mu, Waiter.lead and

@@ -33,6 +33,7 @@ var roles = map[string]func(args []string, commands *bufio.Scanner) error{
 	"ponger":   pongerRole,
 	"listener": listenerRole,
 	"waker":    wakerRole,
+	"object":   objectRole,
 }
 
 func TestMain(m *testing.M) {
@@ -133,6 +134,7 @@ const (
 	secondAt  = 192 // the other half of the counter in a storm
 	passedAt  = 256 // how often the mutex was got in a storm
 	stopAt    = 320
+	insideAt  = 384 // in a storm of objects: who is where nobody else may be
 )
 
 var background = context.Background()

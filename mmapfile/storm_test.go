@@ -2,6 +2,7 @@ package mmapfile_test
 
 import (
 	"bufio"
+	"context"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,6 +29,12 @@ func stormRole(args []string, _ *bufio.Scanner) error {
 		"lock":  lockStep,
 		"visit": visitStep,
 		"name":  nameStep,
+
+		"mutex":     mutexStep,
+		"semaphore": semaphoreStep,
+		"event":     eventStep,
+		"memory":    memoryStep,
+		"object":    objectStep,
 	}[args[1]]
 	for a.Uint64(stopAt).Load() == 0 {
 		if err := step(a, args[2]); err != nil {
@@ -108,9 +115,14 @@ func visitStep(_ *mmapfile.Area, path string) error {
 	})
 }
 
+// stormName returns a name that belongs to one storm.
+func stormName(path string) string {
+	return "sharekv storm " + strings.NewReplacer("/", "-", `\`, "-", ":", "-").Replace(path)
+}
+
 // nameStep makes a name or opens it, and finds the right file or none.
 func nameStep(_ *mmapfile.Area, path string) error {
-	name := "sharekv storm " + strings.NewReplacer("/", "-", `\`, "-").Replace(path)
+	name := stormName(path)
 	var m *mmapfile.Mapping
 	var err error
 	if rand.IntN(2) == 0 {
@@ -127,6 +139,94 @@ func nameStep(_ *mmapfile.Area, path string) error {
 	return m.Close()
 }
 
+// mutexStep excludes others with a mutex that it looks for anew.
+func mutexStep(a *mmapfile.Area, path string) error {
+	m, _, err := mmapfile.CreateMutex(stormName(path), nil)
+	if err != nil {
+		return err
+	}
+	lock := func(ctx context.Context) error {
+		err := m.Lock(ctx)
+		if errors.Is(err, mmapfile.ErrAbandoned) {
+			return nil
+		}
+		return err
+	}
+	unlock := func() error { m.Unlock(); return nil }
+	return errors.CombineErrors(alone(a, lock, unlock), m.Close())
+}
+
+// semaphoreStep excludes others with a semaphore of one. What a dead process has taken
+// is gone until nobody holds the semaphore.
+func semaphoreStep(a *mmapfile.Area, path string) error {
+	s, _, err := mmapfile.CreateSemaphore(stormName(path), 1, 1, nil)
+	if err != nil {
+		return err
+	}
+	return errors.CombineErrors(alone(a, s.Acquire, func() error { return s.Release(1) }), s.Close())
+}
+
+// eventStep does so with an event that resets itself.
+func eventStep(a *mmapfile.Area, path string) error {
+	e, _, err := mmapfile.CreateEvent(stormName(path), false, true, nil)
+	if err != nil {
+		return err
+	}
+	return errors.CombineErrors(alone(a, e.Wait, e.Set), e.Close())
+}
+
+func alone(a *mmapfile.Area, enter func(context.Context) error, leave func() error) error {
+	ctx, cancel := context.WithTimeout(background, 20*time.Millisecond)
+	defer cancel()
+	if err := enter(ctx); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = nil
+		}
+		return err
+	}
+	owner, me := a.Uint64(insideAt), uint64(os.Getpid())
+	owner.Store(me)
+	for range rand.IntN(200) {
+		if at := owner.Load(); at != me {
+			return errors.Newf("%d is inside, and so is %d", me, at)
+		}
+	}
+	owner.Store(0)
+	return leave()
+}
+
+// memoryStep finds memory of the size that it asks for.
+func memoryStep(_ *mmapfile.Area, path string) error {
+	m, err := mmapfile.Create("", 5000, &mmapfile.Options{Name: stormName(path)})
+	if err != nil {
+		return err
+	}
+	err = m.Store(4000, [][]byte{make([]byte, 1000)})
+	if view, e := m.View(5000); e != nil || view[4999] != 0 {
+		err = errors.CombineErrors(err, errors.Newf("%d bytes in view: %v", len(view), e))
+	}
+	return errors.CombineErrors(err, m.Close())
+}
+
+// fileStep gives a file a name.
+func fileStep(_ *mmapfile.Area, path string) error {
+	m, err := mmapfile.Create(path, 4096, &mmapfile.Options{Name: stormName(path)})
+	if err != nil {
+		return err
+	}
+	return m.Close()
+}
+
+// objectStep makes one of all kinds. Others may have made another one.
+func objectStep(a *mmapfile.Area, path string) error {
+	steps := []func(*mmapfile.Area, string) error{fileStep, mutexStep, semaphoreStep, eventStep, memoryStep}
+	err := steps[rand.IntN(len(steps))](a, path)
+	if errors.Is(err, mmapfile.ErrWrongKind) {
+		return nil
+	}
+	return err
+}
+
 // storm lets processes do one thing for ever and kills them at random times. It
 // always goes on, and none finds anything wrong.
 func storm(t *testing.T, what string) *mmapfile.Area {
@@ -141,6 +241,8 @@ func storm(t *testing.T, what string) *mmapfile.Area {
 	random := rand.New(rand.NewPCG(seed, 0))
 	kills := 60
 	switch {
+	case thorough() && strings.HasPrefix(t.Name(), "TestObjects"):
+		kills = 500 // of each kind
 	case thorough():
 		kills = 2000
 	case runtime.GOOS == "windows": // processes start slowly there
@@ -193,3 +295,13 @@ func TestMutexSurvivesStormOfKills(t *testing.T) {
 func TestAreaSurvivesStormOfKills(t *testing.T) { storm(t, "visit") }
 
 func TestNamesSurviveStormOfKills(t *testing.T) { storm(t, "name") }
+
+func TestObjectsSurviveStormOfKills(t *testing.T) {
+	storm(t, "object")
+	if !thorough() {
+		return
+	}
+	for _, what := range []string{"mutex", "semaphore", "event", "memory"} {
+		t.Run(what, func(t *testing.T) { storm(t, what) })
+	}
+}
