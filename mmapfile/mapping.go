@@ -158,7 +158,7 @@ func createMemory(name objectName, size int64, o *Options) (m *Mapping, err erro
 	if err != nil {
 		return nil, err
 	}
-	open := func() (nameRecord, error) {
+	open := func(path string) (nameRecord, error) {
 		m, _, err = openMapping(path, size, &Options{Mode: o.Mode, Reserve: o.Reserve})
 		if err != nil {
 			return nameRecord{}, err
@@ -166,11 +166,12 @@ func createMemory(name objectName, size int64, o *Options) (m *Mapping, err erro
 		m.memory = true
 		return nameRecord{kind: kindMemory, id: m.id, path: path}, nil
 	}
-	hold, err := createName(name, open, func(held nameRecord) error {
+	first := func() (nameRecord, error) { return open(path) }
+	hold, err := createName(name, first, func(held nameRecord) error {
 		if held.kind != kindMemory {
 			return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", held.kind, kindMemory)
 		}
-		_, err := open()
+		_, err := open(held.path)
 		return err
 	})
 	if err != nil {

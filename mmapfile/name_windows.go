@@ -20,9 +20,13 @@ type nameHold struct {
 }
 
 // bodyPath returns where the body of an object is. A name may have letters that a path
-// must not have.
+// must not have, and processes may have different ideas of where temporary files go.
 func bodyPath(name objectName) (string, error) {
-	dir := filepath.Join(os.TempDir(), "sharekv-objects")
+	dir, err := windows.KnownFolderPath(windows.FOLDERID_LocalAppData, windows.KF_FLAG_DEFAULT)
+	if err != nil {
+		return "", os.NewSyscallError("SHGetKnownFolderPath", err)
+	}
+	dir = filepath.Join(dir, "sharekv", "objects")
 	sum := sha256.Sum256([]byte(name.base))
 	return filepath.Join(dir, fmt.Sprintf("%s.%x", name.scope, sum[:16])), os.MkdirAll(dir, 0o700)
 }

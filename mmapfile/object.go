@@ -46,7 +46,7 @@ func openObject(kind nameKind, name string, o *ObjectOptions, first func(*Area))
 		return nil, false, err
 	}
 	obj = new(object)
-	enter := func() error {
+	enter := func(path string) error {
 		ctx, cancel := context.WithTimeout(context.Background(), nameTimeout)
 		defer cancel()
 		obj.area, err = OpenArea(ctx, path, &AreaOptions{Size: objectSize, Members: objectMembers},
@@ -58,12 +58,12 @@ func openObject(kind nameKind, name string, o *ObjectOptions, first func(*Area))
 			})
 		return err
 	}
-	create := func() (nameRecord, error) { return nameRecord{kind: kind, path: path}, enter() }
+	create := func() (nameRecord, error) { return nameRecord{kind: kind, path: path}, enter(path) }
 	join := func(held nameRecord) error {
 		if held.kind != kind {
 			return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", held.kind, kind)
 		}
-		return enter()
+		return enter(held.path)
 	}
 	if o != nil && o.MustExist {
 		obj.hold, err = openName(parsed, join)

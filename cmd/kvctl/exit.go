@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os/exec"
 	"slices"
 
 	"github.com/cockroachdb/errors"
@@ -46,11 +47,14 @@ func plainErrorf(cause error, format string, args ...any) error {
 
 func exitCode(err error) int {
 	var usage *usageError
+	var command *exec.ExitError // of mutex
 	switch {
 	case err == nil, isClosedPipe(err):
 		return exitOK
 	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &command):
+		return max(command.ExitCode(), exitError)
 	case errors.IsAny(err, store.ErrNotFound, store.ErrBucketNotFound):
 		return exitNotFound
 	case errors.Is(err, store.ErrConflict):
@@ -69,6 +73,9 @@ func report(w io.Writer, err error) int {
 	code := exitCode(err)
 	if code == exitOK {
 		return code
+	}
+	if exit := new(exec.ExitError); errors.As(err, &exit) && exit.Exited() {
+		return code // it has said why itself
 	}
 	fmt.Fprintf(w, "kvctl: %v\n", err)
 	hints := errors.GetAllHints(err)

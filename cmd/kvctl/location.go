@@ -21,14 +21,19 @@ func locate(at string) location {
 	if !shared {
 		return location{path: at}
 	}
+	return location{name: objectName(name)}
+}
+
+// objectName returns the name of an object for package mmapfile.
+func objectName(name string) string {
 	scope, rest, scoped := strings.Cut(name, "/")
 	switch {
 	case scoped && strings.EqualFold(scope, "global"):
-		name = `Global\` + rest
+		return `Global\` + rest
 	case scoped && strings.EqualFold(scope, "local"):
-		name = `Local\` + rest
+		return `Local\` + rest
 	}
-	return location{name: name}
+	return name
 }
 
 func (l location) shared() bool { return l.path == "" }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sharekv/sharekv/internal/testdir"
 	"github.com/sharekv/sharekv/internal/testprocess"
+	"github.com/sharekv/sharekv/mmapfile"
 	"github.com/sharekv/sharekv/store"
 )
 
@@ -32,6 +33,7 @@ var roles = map[string]func(args []string) int{
 	"reader":           readOnAndOn,
 	"async writer":     commitAsync,
 	"until stdin ends": untilStdinEnds,
+	"mutex holder":     holdMutex,
 }
 
 func TestMain(m *testing.M) {
@@ -71,6 +73,19 @@ func untilStdinEnds(args []string) int {
 	root := newRootCommand()
 	root.SetArgs(args)
 	return report(os.Stderr, root.ExecuteContext(ctx))
+}
+
+// holdMutex holds a named mutex from the moment that it prints a line until its stdin
+// ends.
+func holdMutex(args []string) int {
+	m, _, err := mmapfile.CreateMutex(args[0], nil)
+	if err != nil {
+		return report(os.Stderr, err)
+	}
+	err = m.Lock(context.Background())
+	fmt.Println("held")
+	io.Copy(io.Discard, os.Stdin)
+	return report(os.Stderr, errors.CombineErrors(err, m.Close()))
 }
 
 // commitAsync commits something in async mode, prints a line, and keeps the store open

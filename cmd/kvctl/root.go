@@ -71,6 +71,7 @@ or not a store, 5 busy (somebody else has the write lock), 6 a condition of put 
 		newBucketsCommand(&s),
 		newLoadCommand(&s),
 		newHoldCommand(&s),
+		newMutexCommand(&s),
 		newStatCommand(&s),
 		newReadersCommand(&s),
 		newCheckCommand(&s),

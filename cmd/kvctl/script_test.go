@@ -26,6 +26,10 @@ import (
 //	vacant DIR              must be empty; with ! it must not
 //	starts ROLE ARG...      starts another process, which uses the store that the last
 //	                        argument names once it has printed a line; $PID is its pid
+//
+// $NAME is the name of an object, and $SHM of a store in shared memory, that no other
+// script uses; $KVCTL is kvctl.
+//
 //	ends                    ends all that were started
 //
 // Nothing is removed by testscript itself: Wine 8 cannot do it its way.
@@ -35,11 +39,15 @@ func TestScripts(t *testing.T) {
 		WorkdirRoot: testdir.New(t),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv(roleVariable, "kvctl")
-			env.Setenv("SHM", fmt.Sprintf("shm:sharekv test %d %d", os.Getpid(), rand.Uint32()))
+			name := fmt.Sprintf("sharekv test %d %d", os.Getpid(), rand.Uint32())
+			env.Setenv("NAME", name)
+			env.Setenv("SHM", "shm:"+name)
+			exe, err := os.Executable()
+			env.Setenv("KVCTL", exe)
 			o := new(others)
 			env.Values[othersKey{}] = o
 			env.Defer(func() { o.end() })
-			return nil
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"kvctl":  scriptKvctl,
@@ -96,7 +104,7 @@ func scriptVacant(ts *testscript.TestScript, neg bool, args []string) {
 
 func scriptStarts(ts *testscript.TestScript, _ bool, args []string) {
 	at := &args[len(args)-1]
-	if !locate(*at).shared() {
+	if *at != ts.Getenv("NAME") && !locate(*at).shared() {
 		*at = ts.MkAbs(*at)
 	}
 	pid, err := ts.Value(othersKey{}).(*others).start(args[0], args[1:]...)
