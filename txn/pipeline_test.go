@@ -78,7 +78,11 @@ func part(n int) (ops []op) {
 }
 
 // afterParts returns what the store holds after n commits. It is not to be changed.
-var afterParts = func() func(n int) map[string]string {
+var afterParts = remembered(part)
+
+// remembered returns what a store holds after n commits of the changes that ops returns.
+// It is not to be changed.
+func remembered(ops func(n int) []op) func(n int) map[string]string {
 	var mu sync.Mutex
 	all := []map[string]string{{}}
 	return func(n int) map[string]string {
@@ -86,7 +90,7 @@ var afterParts = func() func(n int) map[string]string {
 		defer mu.Unlock()
 		for len(all) <= n {
 			next := maps.Clone(all[len(all)-1])
-			for _, o := range part(len(all)) {
+			for _, o := range ops(len(all)) {
 				next[o.key] = o.value
 			}
 			maps.DeleteFunc(next, func(_, v string) bool { return v == "" })
@@ -94,7 +98,7 @@ var afterParts = func() func(n int) map[string]string {
 		}
 		return all[n]
 	}
-}()
+}
 
 // fleet is several processes on one disk. Its commits are numbered in their order,
 // whoever makes them.

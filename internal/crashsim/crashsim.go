@@ -125,6 +125,15 @@ func (d *Disk) Drop() {
 	d.lost++
 }
 
+// DropSome is Drop, but some of what was not flushed is on the medium, as of Some.
+func (d *Disk) DropSome(rng *rand.Rand) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.durable = (&Cut{d.durable, d.pending}).Random(Some, rng)
+	d.pending = nil
+	d.lost++
+}
+
 func (d *Disk) failures() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
