@@ -95,6 +95,10 @@ func removeBody(name objectName) error {
 	if err != nil {
 		return err
 	}
+	return removeWithLock(path)
+}
+
+func removeWithLock(path string) (err error) {
 	for _, path := range []string{path, path + LockSuffix} {
 		if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.CombineErrors(err, e)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
@@ -96,6 +97,38 @@ func openName(name objectName, join func(nameRecord) error) (*nameHold, error) {
 		return nil, errors.Wrapf(err, "name %q", name)
 	}
 	return h, h.hold()
+}
+
+// eachName calls fn for each name, and removes what fn says; nobody holds that.
+func eachName(fn func(ObjectInfo) (remove bool)) error {
+	dir, err := nameDir()
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		scope, base, _ := strings.Cut(e.Name(), ".")
+		if scope != scopeLocal && scope != scopeGlobal {
+			continue
+		}
+		name := objectName{scope, base}
+		h, alone, err := enterName(name, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // just gone
+		}
+		if err != nil {
+			return errors.Wrapf(err, "name %q", name)
+		}
+		info := ObjectInfo{Name: name.String(), Held: !alone}
+		if r, err := h.read(); err == nil {
+			info.Kind, info.Path = r.kind.String(), r.path
+		}
+		h.abort(fn(info) && alone)
+	}
+	return nil
 }
 
 // write makes the record that first returns that of the name. Requires the gate and that

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/windows"
@@ -28,7 +29,73 @@ func bodyPath(name objectName) (string, error) {
 	}
 	dir = filepath.Join(dir, "sharekv", "objects")
 	sum := sha256.Sum256([]byte(name.base))
-	return filepath.Join(dir, fmt.Sprintf("%s.%x", name.scope, sum[:16])), os.MkdirAll(dir, 0o700)
+	file := fmt.Sprintf("%s.%.100s.%x", name.scope, inPath(name.base), sum[:16])
+	return filepath.Join(dir, file), os.MkdirAll(dir, 0o700)
+}
+
+// inPath replaces what a path must not have. Names that differ there only, or in upper
+// and lower case, have other sums.
+func inPath(base string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || strings.ContainsRune(`<>:"/\|?*.`, r) {
+			return '_'
+		}
+		return r
+	}, base)
+}
+
+// eachName calls fn for each name that has a body, and removes what fn says; nobody holds
+// that.
+func eachName(fn func(ObjectInfo) (remove bool)) error {
+	path, err := bodyPath(objectName{})
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(path)
+	for _, scope := range []string{scopeLocal, scopeGlobal} {
+		err := atNameGate(scope, func() error { return eachBody(dir, scope, fn) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachBody(dir, scope string, fn func(ObjectInfo) (remove bool)) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		part := strings.Split(e.Name(), ".")
+		if len(part) != 3 || part[0] != scope || strings.HasSuffix(e.Name(), LockSuffix) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		held, err := isOpen(path)
+		if err != nil {
+			return err
+		}
+		if fn(ObjectInfo{Name: scope + `\` + part[1], Path: path, Held: held}) && !held {
+			if err := removeWithLock(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// isOpen reports whether somebody has the file open. Requires the name gate, so that it
+// is in nobody's way.
+func isOpen(path string) (bool, error) {
+	f, err := createFileSharing(path, windows.GENERIC_READ, 0, windows.OPEN_EXISTING, 0)
+	if errors.Is(err, windows.ERROR_SHARING_VIOLATION) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return false, f.Close()
 }
 
 // createName makes the name stand for what first returns, or, if others hold it, calls

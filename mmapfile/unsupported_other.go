@@ -62,6 +62,8 @@ func (h *areaFile) newBell(*Area, int, *word.Uint32) memberBell {
 
 type nameHold struct{}
 
+func eachName(func(ObjectInfo) bool) error { return errUnsupported }
+
 func bodyPath(objectName) (string, error) { return "", errUnsupported }
 
 func createName(objectName, func() (nameRecord, error), func(nameRecord) error) (*nameHold, error) {

@@ -72,6 +72,7 @@ or not a store, 5 busy (somebody else has the write lock), 6 a condition of put 
 		newLoadCommand(&s),
 		newHoldCommand(&s),
 		newMutexCommand(&s),
+		newObjectsCommand(),
 		newStatCommand(&s),
 		newReadersCommand(&s),
 		newCheckCommand(&s),

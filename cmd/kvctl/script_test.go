@@ -31,6 +31,7 @@ import (
 // script uses; $KVCTL is kvctl.
 //
 //	ends                    ends all that were started
+//	kills                   kills them
 //
 // Nothing is removed by testscript itself: Wine 8 cannot do it its way.
 func TestScripts(t *testing.T) {
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			"vacant": scriptVacant,
 			"starts": scriptStarts,
 			"ends":   scriptEnds,
+			"kills":  scriptKills,
 		},
 	})
 }
@@ -122,9 +124,24 @@ func executable(ts *testscript.TestScript) string {
 	return exe
 }
 
+func scriptKills(ts *testscript.TestScript, _ bool, _ []string) {
+	o := ts.Value(othersKey{}).(*others)
+	for _, p := range o.running {
+		ts.Check(p.Process.Kill())
+		p.Wait() // it says that it was killed
+	}
+	o.running = nil
+}
+
 // others are the processes that a script has started: roles that go on until their
 // stdin ends.
-type others struct{ stops []func() error }
+type others struct{ running []*player }
+
+// player is a process that plays a role.
+type player struct {
+	*testprocess.Player
+	role string
+}
 
 type othersKey struct{}
 
@@ -134,9 +151,7 @@ func (o *others) start(role string, args ...string) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	o.stops = append(o.stops, func() error {
-		return errors.Wrapf(errors.CombineErrors(p.In.Close(), p.Wait()), "%s", role)
-	})
+	o.running = append(o.running, &player{p, role})
 	if !p.Out.Scan() {
 		err = errors.CombineErrors(p.Out.Err(), errors.Newf("%s has nothing to say", role))
 	}
@@ -144,9 +159,9 @@ func (o *others) start(role string, args ...string) (pid int, err error) {
 }
 
 func (o *others) end() (err error) {
-	for _, stop := range o.stops {
-		err = errors.CombineErrors(err, stop())
+	for _, p := range o.running {
+		err = errors.CombineErrors(err, errors.Wrapf(errors.CombineErrors(p.In.Close(), p.Wait()), "%s", p.role))
 	}
-	o.stops = nil
+	o.running = nil
 	return err
 }
