@@ -13,7 +13,7 @@ import (
 // all of internal besides. A directory that is not here may import nothing of
 // ours.
 var below = map[string][]string{
-	"cmd/kvctl":          {"store", "testdata"},
+	"cmd/kvctl":          {"store", "mmapfile", "testdata"},
 	"store":              {"txn", "index", "mmapfile", "internal/invariant"},
 	"txn":                {"index", "mmapfile", "internal/invariant", "internal/word"},
 	"index":              {"internal/invariant"},
