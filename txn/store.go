@@ -343,7 +343,7 @@ func (s *Store) PageSize() int { return s.pageSize }
 
 // view returns the memory of the first pages pages.
 func (s *Store) view(pages index.PageID) ([]byte, error) {
-	if pages > maxPages(s.pageSize) {
+	if pages < index.FirstPage || pages > maxPages(s.pageSize) {
 		return nil, errors.Wrapf(index.ErrCorrupt, "%d pages in the shared area", pages)
 	}
 	return s.storage.View(int64(pages) << s.pageShift)

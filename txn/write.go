@@ -6,7 +6,6 @@ import (
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/index"
-	"github.com/sharekv/sharekv/internal/invariant"
 	"github.com/sharekv/sharekv/mmapfile"
 )
 
@@ -90,13 +89,15 @@ func (w *Writer) begin() error {
 	pins := w.store.readers.scan(until, w.store.note)
 	pins.add(syncing, durable.txid, durable.other)
 	next := w.store.shared.next
-	if index.TxID(next.Load()).Counter() == index.MaxCounter {
+	switch last := index.TxID(next.Load()); {
+	case last.Counter() == index.MaxCounter:
 		return w.Fail(errors.WithHint(errors.New("txn: there are no more transaction numbers"),
 			"close the store in all processes, then open it again"))
+	case last < w.base.txid:
+		return w.Fail(errors.Wrapf(index.ErrCorrupt, "shared area: the last txid is %v, and the head %v", last, w.base.txid))
 	}
 	w.Snapshot.TxID = index.TxID(next.Add(1))
 	w.Snapshot.Made = map[index.PageID][]byte{}
-	invariant.Assert(w.Snapshot.TxID > w.base.txid, "I10: txid %v after %v", w.Snapshot.TxID, w.base.txid)
 	w.alloc = newAllocator(&w.Snapshot, w, &w.base, until, pins)
 	if err := w.alloc.sort(listsAtStart); err != nil {
 		return w.Fail(err)
