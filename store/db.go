@@ -266,6 +266,9 @@ func withHint(err error) error {
 		return errors.WithHint(err, "the file was cut short, or copied while it was written: restore it from a backup")
 	case errors.Is(err, ErrCorrupt):
 		return errors.WithHint(err, "restore the file from a backup")
+	case errors.Is(err, mmapfile.ErrVersion):
+		return errors.WithHint(errors.Wrapf(ErrVersion, "%v", err),
+			"end the processes that use the other version, or use the same one here")
 	case errors.Is(err, ErrReplaced):
 		return errors.WithHint(err, "stop the processes that have the old file open, then try again")
 	}

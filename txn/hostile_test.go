@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/errors"
@@ -564,5 +566,19 @@ func TestPageThatClaimsToBeTheWritersOwnIsCorrupt(t *testing.T) {
 			t.Errorf("%v was changed where it lies", r)
 		}
 		p.die()
+	}
+}
+
+func TestOtherLayoutOfTheAreaIsToldWithWhoHasIt(t *testing.T) {
+	disk, area := newDisk(t), newArea()
+	p, err := open(area, disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.die()
+	p.area.Uint64(txn.AreaVersionAt).Add(1)
+	_, err = open(area, disk)
+	if !errors.Is(err, txn.ErrVersion) || !strings.Contains(err.Error(), fmt.Sprint("pid ", os.Getpid())) || len(errors.GetAllHints(err)) == 0 {
+		t.Errorf("%v", err)
 	}
 }

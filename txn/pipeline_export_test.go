@@ -41,3 +41,6 @@ func MetaOf(store []byte) (slot int, txid index.TxID, pages int, epoch uint32, f
 	x := m[slot]
 	return slot, x.txid, int(x.pages), m.epoch(), x.flushed
 }
+
+// AreaVersionAt is where the area says which layout it has.
+const AreaVersionAt = areaVersion

@@ -104,7 +104,9 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 	s.readers = newReaders(area, s.log)
 	sh := &s.shared
 	if v := sh.version.Load(); v != areaLayout {
-		return nil, errors.Wrapf(ErrVersion, "the shared area has layout %d instead of %d", v, areaLayout)
+		return nil, errors.WithHint(
+			errors.Wrapf(ErrVersion, "the shared area has layout %d instead of %d, made for %s", v, areaLayout, neighbour(area)),
+			"end the processes that use the other version, or use the same one here")
 	}
 	if (mmapfile.FileID{Volume: sh.volume.Load(), File: sh.file.Load()}) != o.ID {
 		return nil, ErrReplaced
@@ -132,6 +134,16 @@ func Open(area *mmapfile.Area, first bool, storage Storage, o Options) (*Store, 
 		return nil, err
 	}
 	return s, nil
+}
+
+// neighbour names a member that lives, and is not this one.
+func neighbour(area *mmapfile.Area) string {
+	for i := range MaxMembers {
+		if info, ok := area.Member(i); ok && i != area.Self() && area.Alive(i) {
+			return info.String()
+		}
+	}
+	return "a process that has just ended"
 }
 
 // recover finds the snapshot in force and fills the area in.
