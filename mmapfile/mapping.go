@@ -71,12 +71,16 @@ type Mapping struct {
 // some process holds it. A name that another process holds for the same file is
 // shared; one in use for anything else is ErrWrongKind.
 //
-// An empty path stands for memory of the system. Then there must be a name, and a size,
-// which is ErrEmpty if it is 0; if others hold the name, what they have is shared, and
-// gets at least that size. The memory is gone when nobody holds the name any more.
+// An empty path stands for memory of the system. Then there must be a size: 0 is
+// ErrEmpty. If others hold the name, what they have is shared, and gets at least that
+// size. Without a name it is only for those who are told of it, by Inherit or by what
+// Mapping.Name returns. The memory is gone when nobody holds it any more.
 func Create(path string, size int64, o *Options) (*Mapping, error) {
 	if o == nil {
 		o = &Options{}
+	}
+	if path == "" {
+		return createMemory(size, o)
 	}
 	var name objectName
 	if o.Name != "" {
@@ -84,9 +88,6 @@ func Create(path string, size int64, o *Options) (*Mapping, error) {
 		if name, err = parseName(o.Name); err != nil {
 			return nil, err
 		}
-	}
-	if path == "" {
-		return createMemory(name, size, o)
 	}
 	m, created, err := openMapping(path, size, o)
 	if err != nil || o.Name == "" {
@@ -145,14 +146,16 @@ func openRecord(record nameRecord, o *Options) (*Mapping, error) {
 }
 
 // createMemory makes memory of the system known by name, or opens what is.
-func createMemory(name objectName, size int64, o *Options) (m *Mapping, err error) {
+func createMemory(size int64, o *Options) (m *Mapping, err error) {
 	switch {
-	case o.Name == "":
-		return nil, errors.Wrapf(ErrName, "memory that nobody can find")
 	case size <= 0:
 		return nil, errors.Wrapf(ErrEmpty, "%d bytes of memory", size)
 	case o.ReadOnly || o.MustExist:
 		return Open(o.Name, o)
+	}
+	name, err := parseName(cmp.Or(o.Name, unnamed()))
+	if err != nil {
+		return nil, err
 	}
 	path, err := bodyPath(name)
 	if err != nil {

@@ -1,6 +1,7 @@
 package mmapfile
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -13,6 +14,9 @@ type ObjectOptions struct {
 	// MustExist makes a name that nobody holds ErrNotExist, instead of creating it.
 	MustExist bool
 }
+
+// An object that is created with the name "" is only for those who are told of it, by
+// Inherit or by what its method Name returns.
 
 // An object is what NamedMutex, Semaphore and Event have in common: an area of its own, which
 // is the body of a name.
@@ -37,7 +41,7 @@ const (
 // openObject joins those who hold the name, or makes it stand for a new object. first
 // fills the user bytes of a new one in.
 func openObject(kind nameKind, name string, o *ObjectOptions, first func(*Area)) (obj *object, existed bool, err error) {
-	parsed, err := parseName(name)
+	parsed, err := parseName(cmp.Or(name, unnamed()))
 	if err != nil {
 		return nil, false, err
 	}

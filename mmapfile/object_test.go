@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,13 @@ func TestNameStandsForOneKindOfObject(t *testing.T) {
 				}
 			}
 		}
-		if _, err := mmapfile.Open(name, nil); held.name != "mapping of memory" && !errors.Is(err, mmapfile.ErrWrongKind) {
+		m, err := mmapfile.Open(name, nil)
+		switch {
+		case err == nil && held.name == "mapping of memory":
+			if err := m.Close(); err != nil {
+				t.Error(err)
+			}
+		case !errors.Is(err, mmapfile.ErrWrongKind):
 			t.Errorf("Open by the name of a %s: %v", held.name, err)
 		}
 		p.finish()
@@ -329,9 +336,6 @@ func TestMemoryIsSharedByName(t *testing.T) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
-	if _, err := mmapfile.Create("", 4096, nil); !errors.Is(err, mmapfile.ErrName) {
-		t.Errorf("without a name: %v", err)
-	}
 	m := create(t, "", 4096, &mmapfile.Options{Name: name})
 	p := start(t, "object", "mapping of memory", name)
 	p.mustHear("open")
@@ -353,4 +357,80 @@ func TestMemoryIsSharedByName(t *testing.T) {
 		}
 	}
 	p.finish()
+}
+
+// heirRole does what it is told with a semaphore and memory that it has inherited.
+func heirRole(_ []string, commands *bufio.Scanner) error {
+	commands.Scan()
+	var s *mmapfile.Semaphore
+	err := mmapfile.Inherited("count", func(name string) (err error) {
+		s, _, err = mmapfile.CreateSemaphore(name, 0, 1, &mmapfile.ObjectOptions{MustExist: true})
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var m *mmapfile.Mapping
+	err = mmapfile.Inherited("memory", func(name string) (err error) {
+		m, err = mmapfile.Open(name, nil)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	view, err := m.View(5)
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(view), s.Name())
+	commands.Scan()
+	return errors.CombineErrors(s.Close(), m.Close())
+}
+
+// The objects have no name that anybody could guess, and the child holds them before it
+// knows, whatever becomes of its parent.
+func TestChildInheritsWhatHasNoName(t *testing.T) {
+	s, existed, err := mmapfile.CreateSemaphore("", 0, 1, nil)
+	if err != nil || existed {
+		t.Fatal(existed, err)
+	}
+	m := create(t, "", 4096, nil)
+	if err := m.Store(0, [][]byte{[]byte("hello")}); err != nil {
+		t.Fatal(err)
+	}
+	var releases []func() error
+	p := startWith(t, "heir", func(cmd *exec.Cmd) error {
+		for label, obj := range map[string]mmapfile.Object{"count": s, "memory": m} {
+			if _, err := mmapfile.Inherit(cmd, "no/label", obj); !errors.Is(err, mmapfile.ErrName) {
+				t.Error(err)
+			}
+			release, err := mmapfile.Inherit(cmd, label, obj)
+			if err != nil {
+				return err
+			}
+			releases = append(releases, release)
+		}
+		return nil
+	})
+	for _, release := range append(releases, s.Close, m.Close) {
+		if err := release(); err != nil {
+			t.Errorf("%+v", err)
+		}
+	}
+	p.tell("look")
+	p.mustHear("hello " + s.Name())
+	again, err := mmapfile.Open(m.Name(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
+	}
+	p.finish()
+	if _, err := mmapfile.Open(m.Name(), nil); !errors.Is(err, mmapfile.ErrNotExist) {
+		t.Errorf("the last one has ended, but %v", err)
+	}
+	if err := mmapfile.Inherited("count", func(string) error { return nil }); !errors.Is(err, mmapfile.ErrNotExist) {
+		t.Errorf("inherited from nobody: %v", err)
+	}
 }

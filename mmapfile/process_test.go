@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
@@ -34,6 +35,7 @@ var roles = map[string]func(args []string, commands *bufio.Scanner) error{
 	"listener": listenerRole,
 	"waker":    wakerRole,
 	"object":   objectRole,
+	"heir":     heirRole,
 }
 
 func TestMain(m *testing.M) {
@@ -56,7 +58,13 @@ type process struct {
 // start runs a role. The process is killed when the test ends, at the latest.
 func start(t *testing.T, role string, args ...string) *process {
 	t.Helper()
-	started, err := testprocess.Start([]string{roleVariable + "=" + role}, args...)
+	return startWith(t, role, func(*exec.Cmd) error { return nil }, args...)
+}
+
+// startWith calls prepare right before the start.
+func startWith(t *testing.T, role string, prepare func(*exec.Cmd) error, args ...string) *process {
+	t.Helper()
+	started, err := testprocess.StartWith(prepare, []string{roleVariable + "=" + role}, args...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package mmapfile
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"syscall"
 
 	"github.com/cockroachdb/errors"
@@ -60,7 +61,10 @@ func (h *areaFile) newBell(*Area, int, *word.Uint32) memberBell {
 	panic(errUnsupported) // nor here
 }
 
-type nameHold struct{}
+type nameHold struct{ name objectName }
+
+func (h *nameHold) give(*exec.Cmd) (string, func() error, error) { return "", nil, errUnsupported }
+func taken(objectName, string) (*nameHold, error)                { return nil, errUnsupported }
 
 func eachName(func(ObjectInfo) bool) error { return errUnsupported }
 

@@ -20,7 +20,8 @@ import (
 //   - It grows up to Options.MaxSize, as far as there is memory for it: then a commit is
 //     ErrNoSpace.
 //
-// The name follows the rules of mmapfile.Options.Name: stores, mappings, mutexes,
+// A store with the name "" is only for those who are told of it: by what Name returns, or
+// children by mmapfile.Inherit. Any other name follows the rules of mmapfile.Options.Name: stores, mappings, mutexes,
 // semaphores and events share one name space, and "Local\\" is where it is looked for if
 // it does not say "Global\\"; "/" does as well. Only processes of one user find each
 // other.
@@ -53,6 +54,10 @@ func OpenShared(name string, o *Options) (*DB, error) {
 	}
 	return db, nil
 }
+
+// Name returns what OpenShared opens the store by, also one that was made without a name,
+// and "" for a store in a file.
+func (db *DB) Name() string { return db.mapping.Name() }
 
 // joinShared makes this process a user of the store, under the area's gate. The first
 // one fills the memory in: what is there belongs to nobody who lives.

@@ -123,6 +123,18 @@ func TestSharedStoreThatIsFullIsAnErrorAndGoesOn(t *testing.T) {
 	}
 }
 
+func TestSharedStoreWithoutANameIsForThoseWhoAreTold(t *testing.T) {
+	db, second := openShared(t, "", nil), openShared(t, "", nil)
+	commitOne(t, db)
+	if _, err := second.Get([]byte("k")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("two stores without names are one: %v", err)
+	}
+	told := openShared(t, db.Name(), &store.Options{MustExist: true})
+	if v, err := told.Get([]byte("k")); string(v) != "v" {
+		t.Errorf("%q, %v", v, err)
+	}
+}
+
 func TestNameOfASharedStoreIsNotThatOfAnythingElse(t *testing.T) {
 	name := sharedName(t)
 	openShared(t, name, nil)

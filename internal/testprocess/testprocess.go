@@ -19,13 +19,18 @@ type Player struct {
 
 // Start starts the test binary with these arguments, and with env added to the
 // environment. Its messages go where ours go. Whoever calls waits for its end.
-func Start(env []string, args ...string) (p *Player, err error) {
+func Start(env []string, args ...string) (*Player, error) {
+	return StartWith(func(*exec.Cmd) error { return nil }, env, args...)
+}
+
+// StartWith calls prepare right before the start.
+func StartWith(prepare func(*exec.Cmd) error, env []string, args ...string) (p *Player, err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	for range 5 {
-		if p, err = start(exe, env, args); !transient(err) {
+		if p, err = start(exe, prepare, env, args); !transient(err) {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -33,7 +38,7 @@ func Start(env []string, args ...string) (p *Player, err error) {
 	return p, err
 }
 
-func start(exe string, env, args []string) (*Player, error) {
+func start(exe string, prepare func(*exec.Cmd) error, env, args []string) (*Player, error) {
 	p := &Player{Cmd: exec.Command(exe, args...)}
 	p.Env = append(os.Environ(), env...)
 	p.Stderr = os.Stderr
@@ -46,5 +51,8 @@ func start(exe string, env, args []string) (*Player, error) {
 		return nil, err
 	}
 	p.In, p.Out = in, bufio.NewScanner(out)
+	if err := prepare(p.Cmd); err != nil {
+		return nil, err
+	}
 	return p, p.Cmd.Start()
 }
