@@ -171,7 +171,7 @@ func TestFailedFlushStopsAllProcessesUntilTheyReopen(t *testing.T) {
 		acked := int(f.acked.Load())
 		for i, m := range crew {
 			if _, err := m.store.Write(context.Background()); !errors.Is(err, txn.ErrFlushFailed) {
-				t.Errorf("flush %d failed; the next commit of process %d: %v", fail, i, err)
+				t.Fatalf("flush %d failed; the next commit of process %d: %v", fail, i, err)
 			}
 			if n, ok := f.holds(m.process, acked, acked); !ok {
 				t.Errorf("flush %d failed; process %d reads commit %d", fail, i, n)
