@@ -21,10 +21,10 @@ import (
 //     ErrNoSpace.
 //
 // A store with the name "" is only for those who are told of it: by what Name returns, or
-// children by mmapfile.Inherit. Any other name follows the rules of mmapfile.Options.Name: stores, mappings, mutexes,
-// semaphores and events share one name space, and "Local\\" is where it is looked for if
-// it does not say "Global\\"; "/" does as well. Only processes of one user find each
-// other.
+// children by mmapfile.Inherit. Any other name follows the rules of mmapfile.Options.Name:
+// stores, mappings, mutexes, semaphores and events share one name space, and Local\ is
+// where it is looked for if it does not begin with Global\; / will do for \. Only
+// processes of one user find each other.
 func OpenShared(name string, o *Options) (*DB, error) {
 	if o == nil {
 		o = &Options{}
