@@ -104,7 +104,7 @@ func newModel(t *rapid.T, path string) *model {
 		m.options.MaxSize = int64(m.between("pages at most", 10, 100) * m.pageSize)
 	}
 	if m.chance("async", 3) {
-		m.options.Async = time.Duration(m.pick("interval", 1e6, 3600e9))
+		m.options.Async = time.Duration(m.pick("milliseconds", 1, 3600_000)) * time.Millisecond
 	}
 	m.options.FlushDataFirst = m.chance("FlushDataFirst", 4)
 	t.Cleanup(m.cleanUp)
