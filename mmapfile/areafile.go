@@ -8,8 +8,6 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/errors"
-
-	"github.com/sharekv/sharekv/internal/word"
 )
 
 // lockBase is where the lock bytes of an area's file lie: far behind its end, for
@@ -66,7 +64,7 @@ func (h *areaFile) prepare(l layout, o *AreaOptions) error {
 	if allocated {
 		return asNoSpace(h.reset(head, size))
 	}
-	return asNoSpace(h.write(append(head, make([]byte, size-lineSize)...), 0))
+	return asNoSpace(writeAt(h.file, append(head, make([]byte, size-lineSize)...), 0))
 }
 
 // reset makes head and zeros of the file's first size bytes. Most are zeros before:
@@ -83,7 +81,7 @@ func (h *areaFile) reset(head []byte, size int64) error {
 		}
 		for found := range slices.Chunk(buf[:n], block) {
 			if !bytes.Equal(found, want[:len(found)]) {
-				if err := h.write(want[:len(found)], off); err != nil {
+				if err := writeAt(h.file, want[:len(found)], off); err != nil {
 					return err
 				}
 			}
@@ -92,13 +90,6 @@ func (h *areaFile) reset(head []byte, size int64) error {
 		}
 	}
 	return nil
-}
-
-func (h *areaFile) write(b []byte, off int64) error {
-	word.BeforeCall()
-	_, err := h.file.WriteAt(b, off)
-	word.AfterCall()
-	return err
 }
 
 // check compares the file with what this process expects. Requires the gate.

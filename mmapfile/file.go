@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 
 	"github.com/cockroachdb/errors"
+
+	"github.com/sharekv/sharekv/internal/word"
 )
 
 // defaultMode is the mode of files whose maker asked for none.
@@ -50,10 +52,17 @@ func fill(f *os.File, mode fs.FileMode, content []byte) error {
 	if err := setMode(f, mode); err != nil {
 		return err
 	}
-	if _, err := f.Write(content); err != nil {
+	if err := writeAt(f, content, 0); err != nil {
 		return err
 	}
 	return flushAll(f)
+}
+
+func writeAt(f *os.File, b []byte, off int64) error {
+	word.BeforeCall()
+	_, err := f.WriteAt(b, off)
+	word.AfterCall()
+	return err
 }
 
 // asNoSpace makes an error that says that the disk is full wrap ErrNoSpace.

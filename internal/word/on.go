@@ -14,8 +14,8 @@ import (
 // A Point is a moment right before or right after something that other processes can
 // see. It is the same moment in each process of one program.
 type Point struct {
-	Where string // "before" or "after", and the function and the line
-	Path  string // how that was called: functions and lines, the nearest first
+	When  string // "before" or "after"
+	Calls string // the functions and lines that led there, the nearest first, with " < " between
 }
 
 // Watch makes fn be called at each point, on the goroutine that has come there. It is
@@ -137,8 +137,5 @@ func pointOf(when string, calls []uintptr) Point {
 			break
 		}
 	}
-	if len(names) == 0 {
-		return Point{Where: when + " what a test does"}
-	}
-	return Point{Where: when + " " + names[0], Path: strings.Join(names[1:], " < ")}
+	return Point{When: when, Calls: strings.Join(names, " < ")}
 }
