@@ -44,19 +44,30 @@ func putForEver(db *store.DB) error {
 	}
 }
 
+// programs are the roles that open stores themselves.
+var programs = map[string]func() error{}
+
 func TestMain(m *testing.M) {
 	name := os.Getenv("SHAREKV_ROLE")
 	if name == "" {
 		os.Exit(m.Run())
 	}
-	db, err := store.Open(os.Getenv("SHAREKV_STORE"), &store.Options{AnyMode: true})
-	if err == nil {
-		err = errors.CombineErrors(roles[name](db), db.Close())
-	}
+	err := play(name)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %+v\n", name, err)
 		os.Exit(1)
 	}
+}
+
+func play(name string) error {
+	if program := programs[name]; program != nil {
+		return program()
+	}
+	db, err := store.Open(os.Getenv("SHAREKV_STORE"), &store.Options{AnyMode: true})
+	if err != nil {
+		return err
+	}
+	return errors.CombineErrors(roles[name](db), db.Close())
 }
 
 // process is a role being played.
