@@ -206,15 +206,16 @@ func zeroSum(tx *store.Tx) error {
 	return nil
 }
 
-// storm is how long processes are killed, and how often at least.
-func storm() (duration time.Duration, kills int) {
+// storm is how long processes are killed, and how often, at least, and the longest time
+// between two.
+func storm() (duration time.Duration, kills int, calm time.Duration) {
 	switch {
 	case os.Getenv("SHAREKV_TEST") != "ci":
-		return 2 * time.Second, 5
+		return 2 * time.Second, 5, 200 * time.Millisecond
 	case runtime.GOOS == "windows":
-		return 20 * time.Second, 30
+		return 20 * time.Second, 30, 200 * time.Millisecond
 	}
-	return 60 * time.Second, 200
+	return 0, 2000, 80 * time.Millisecond
 }
 
 // crew is processes that are killed and replaced while they work.
@@ -256,7 +257,7 @@ func (c *crew) killReader(i int) {
 // Writers and readers are killed at random and replaced.
 func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	const each = 4
-	duration, least := storm()
+	duration, least, calm := storm()
 	path := filepath.Join(testdir.New(t), "a.kv")
 	db := teststore.Open(t, path, &store.Options{LockTimeout: 30 * time.Second})
 	c := &crew{
@@ -274,7 +275,7 @@ func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	kills := 0
 	var longest time.Duration
 	for end := time.Now().Add(duration); time.Now().Before(end) || kills < least; kills++ {
-		time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond) // the moment of the kill
+		time.Sleep(time.Duration(rng.Int64N(int64(calm)))) // the moment of the kill
 		i := rng.IntN(each)
 		if rng.IntN(3) == 0 {
 			c.killReader(i)
