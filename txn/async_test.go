@@ -19,7 +19,6 @@ var async = txn.Options{Async: time.Hour}
 var ordered = txn.Options{Async: time.Hour, FlushDataFirst: true}
 
 func TestPowerCutInAsyncModeTakesBackWholeCommitsSinceTheLastSync(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	share := 0.1
 	if thorough() {
@@ -75,7 +74,6 @@ func TestPowerCutInAsyncModeTakesBackWholeCommitsSinceTheLastSync(t *testing.T) 
 // A leader dies at any point. Its meta page may be on disk, and with FlushDataFirst nobody
 // will verify it. Commits go on, before and while the next one leads.
 func TestDeathOfTheLeaderInAsyncModeMisleadsNobody(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for round := range times(2, 12) {
 		for _, before := range []bool{true, false} {
@@ -292,7 +290,6 @@ func TestModeIsThatOfTheFirstToOpenTheStoreToWrite(t *testing.T) {
 }
 
 func TestOtherMetaPageIsOfUseInAsyncModeIfTheNewestIsDamaged(t *testing.T) {
-	counted(t)
 	f := newFleet(t, seeded(t), fleetCapacity, async)
 	a := f.join()
 	for range times(10, 50) {

@@ -77,7 +77,7 @@ func (p process) content() (map[string]string, error) {
 
 // change is the write transaction number n: what it puts follows from n. An empty
 // value stands for a key to be deleted.
-func change(n int) map[string]string {
+var change = kept(func(n int) map[string]string {
 	rng := rand.New(rand.NewPCG(uint64(n), 1))
 	puts := map[string]string{"n": strconv.Itoa(n)}
 	for range 1 + rng.IntN(20) {
@@ -95,7 +95,7 @@ func change(n int) map[string]string {
 		puts[fmt.Sprint("key", rng.IntN(100))] = value
 	}
 	return puts
-}
+})
 
 // apply makes change n in a transaction that has started.
 func apply(w *txn.Writer, n int) error {
@@ -129,15 +129,14 @@ func (p process) update(n int) error {
 	return w.Commit()
 }
 
-// after returns what the store holds after the first n transactions.
-func after(n int) map[string]string {
-	content := map[string]string{}
-	for i := 1; i <= n; i++ {
-		maps.Copy(content, change(i))
+// after returns what the store holds after the first n transactions. It is not to be
+// changed.
+var after = remembered(func(n int) (ops []op) {
+	for k, v := range change(n) {
+		ops = append(ops, op{k, v})
 	}
-	maps.DeleteFunc(content, func(_, v string) bool { return v == "" })
-	return content
-}
+	return ops
+})
 
 func newDisk(t testing.TB) *crashsim.Disk {
 	t.Helper()
@@ -152,7 +151,7 @@ func newDisk(t testing.TB) *crashsim.Disk {
 type simulation struct {
 	*testing.T
 	rng     *rand.Rand
-	images  int
+	area    *mmapfile.HeapArea // for images in which power is not cut again
 	options txn.Options
 	update  func(p process, n int) error  // makes the write transaction number n
 	after   func(n int) map[string]string // returns what the store holds then
@@ -160,9 +159,12 @@ type simulation struct {
 
 // images per crash point: one that keeps nothing, one that keeps all, and some.
 func (s *simulation) each(disk *crashsim.Disk, check func(image []byte)) {
+	cut := disk.Cut()
 	for _, keep := range []crashsim.Keep{crashsim.None, crashsim.All, crashsim.Some, crashsim.Some} {
-		s.images++
-		check(disk.PowerCut(keep, s.rng))
+		images.Add(1)
+		image := cut.Random(keep, s.rng)
+		check(image)
+		crashsim.Recycle(image)
 	}
 }
 
@@ -170,13 +172,15 @@ func (s *simulation) each(disk *crashsim.Disk, check func(image []byte)) {
 // transactions, or after the one that was under way as well, and goes on from
 // there. Depth counts how many more power cuts happen meanwhile.
 func (s *simulation) recovers(image []byte, acked, depth int) {
-	disk := crashsim.New(image, capacity)
+	disk, area := crashsim.New(image, capacity), s.area
+	defer disk.Release()
 	if depth > 0 {
+		area = newArea()
 		disk.Done = func(string) {
 			s.each(disk, func(image []byte) { s.recovers(image, acked, depth-1) })
 		}
 	}
-	p, err := open(newArea(), disk, s.options)
+	p, err := open(area, disk, s.options)
 	if err != nil {
 		s.Fatalf("open after %d commits: %+v", acked, err)
 	}
@@ -213,18 +217,12 @@ func newSimulation(t *testing.T) *simulation {
 		}
 	}
 	t.Logf("SHAREKV_SEED=%d", seed)
-	return &simulation{T: t, rng: rand.New(rand.NewPCG(seed, 0)), update: process.update, after: after}
+	counted(t)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	return &simulation{T: t, rng: rng, area: newArea(), update: process.update, after: after}
 }
 
-func commits() int {
-	if testing.Short() {
-		return 4
-	}
-	if os.Getenv("SHAREKV_TEST") == "ci" {
-		return 120
-	}
-	return 12
-}
+func commits() int { return max(4, times(12, 120)) }
 
 func TestStoreOpensAtTheLastCommitAfterAPowerCutAnywhere(t *testing.T) {
 	s := newSimulation(t)
@@ -252,7 +250,6 @@ func TestStoreOpensAtTheLastCommitAfterAPowerCutAnywhere(t *testing.T) {
 		}
 	}
 	p.die()
-	t.Logf("%d images", s.images)
 }
 
 // All processes may die at any point, while they close the store too, and the
@@ -305,7 +302,6 @@ func TestStoreOpensAfterAllProcessesDiedAndThenPowerFails(t *testing.T) {
 		}
 	}
 	p.die()
-	t.Logf("%d images", s.images)
 }
 
 // A writer dies at any point, another process goes on with the store, and then
@@ -348,7 +344,6 @@ func TestNextWriterOverwritesNothingThatADeadOneMayHaveMadeDurable(t *testing.T)
 		}
 		second.die()
 	}
-	t.Logf("%d images", s.images)
 }
 
 // The other meta page is there for the day on which the newer one turns out to be
@@ -363,7 +358,9 @@ func TestStoreOpensAtTheCommitBeforeIfTheNewestMetaPageIsDamaged(t *testing.T) {
 			for slot := range 2 {
 				image := disk.PowerCut(keep, s.rng)
 				image[slot*4096+100] ^= 1
-				p, err := open(newArea(), crashsim.New(image, capacity))
+				images.Add(1)
+				damaged := crashsim.New(image, capacity)
+				p, err := open(s.area, damaged)
 				if err != nil {
 					t.Fatalf("meta page %d damaged after %d commits: %+v", slot, acked, err)
 				}
@@ -379,6 +376,8 @@ func TestStoreOpensAtTheCommitBeforeIfTheNewestMetaPageIsDamaged(t *testing.T) {
 					fallbacks++
 				}
 				p.die()
+				damaged.Release()
+				crashsim.Recycle(image)
 			}
 		}
 	}

@@ -73,7 +73,6 @@ func (m *member) reach() map[int]int {
 // What is missing of the last commit after an unclean end is taken for a flush that had not
 // ended: the commit before is there, whole. After a clean end it is damage, and found.
 func TestDamageToTheLastCommitIsTheOneBeforeOrAnError(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for n := 3; n < max(4, times(7, 40)); n++ {
 		f := newFleet(t, rng, fleetCapacity)
@@ -121,7 +120,6 @@ func TestDamageToTheLastCommitIsTheOneBeforeOrAnError(t *testing.T) {
 // detects checks that damage is an error, in opening or in Check, or does no harm.
 func (f *fleet) detects(image []byte, n int, what string) {
 	f.Helper()
-	f.images.Add(1)
 	images.Add(1)
 	p, err := open(newArea(), crashsim.New(image, f.capacity))
 	if errors.Is(err, index.ErrCorrupt) || errors.Is(err, mmapfile.ErrTruncated) {
@@ -147,7 +145,6 @@ func (f *fleet) shorter(image []byte, n int) {
 	f.Helper()
 	_, _, pages, _, _ := txn.MetaOf(image)
 	for _, size := range []int{2*page + 1, (pages - 1) * page, pages*page - 1} {
-		f.images.Add(1)
 		images.Add(1)
 		p, err := open(newArea(), crashsim.New(image[:size], f.capacity))
 		if err != nil {
@@ -164,7 +161,6 @@ func (f *fleet) shorter(image []byte, n int) {
 // The other meta page is there for the day on which the newest one is damaged: whatever is
 // stored meanwhile, nothing that its snapshot needs is stored over.
 func TestOtherMetaPageCanBeReliedOnWhileAWriterStores(t *testing.T) {
-	counted(t)
 	f := newFleet(t, seeded(t), fleetCapacity, tiny)
 	a := f.join()
 	a.handle.After = func(o crashsim.Operation) {
@@ -186,7 +182,6 @@ func TestOtherMetaPageCanBeReliedOnWhileAWriterStores(t *testing.T) {
 // A page or a run of a transaction that was stored several times may be there in an older
 // version of the same txid, whole by itself. That is not what the meta page's sum is of.
 func TestOlderVersionOfAPageOfTheSameTransactionIsNoticed(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	versions := 0
 	for n := 2; n < max(4, times(5, 20)); n++ {
@@ -250,7 +245,6 @@ func bigs() []big {
 // The data of a big commit is flushed before its meta page is stored. Nothing is verified
 // then, and the commit is there or the one before.
 func TestPowerCutInABigCommit(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	const capacity = 16 << 20
 	for _, c := range bigs() {
@@ -265,7 +259,6 @@ func TestPowerCutInABigCommit(t *testing.T) {
 			}
 			acked := false
 			check := func(image []byte) {
-				f.images.Add(1)
 				images.Add(1)
 				p, err := open(f.mine, crashsim.New(image, capacity), c.options)
 				if err != nil {

@@ -17,7 +17,6 @@ import (
 // A process dies before and after each operation of its commit, while it writes and while it
 // leads. Two others wait meanwhile, and go on; sometimes the next one dies, too.
 func TestDeathOfTheLeaderAnywhereKeepsNobodyFromCommitting(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	longest := time.Duration(0)
 	share := 0.1
@@ -98,7 +97,6 @@ func closes(t *testing.T, f *fleet, crew ...*member) {
 // of what everybody sees. That may be the leader's flush, while others have published and one
 // is building, or that of a writer that has made the file longer.
 func TestFlushThatFailedUnseenLosesNothing(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	share := 0.4
 	if thorough() {
@@ -222,7 +220,6 @@ func (m *member) growAndLose() {
 // medium when the next writer dies in a flush that fails. Whoever writes then finds the writer
 // mutex abandoned: the commit must be stored again.
 func TestWriterThatDiesInAFailedFlushMakesPublishedCommitsSuspect(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for round := range times(3, 40) {
 		f := newFleet(t, rng, fleetCapacity)
@@ -252,7 +249,6 @@ func TestWriterThatDiesInAFailedFlushMakesPublishedCommitsSuspect(t *testing.T) 
 // While a leader is about to flush, a writer dies in a flush that fails. The system tells
 // those who had the file open: nothing is acknowledged that is lost.
 func TestLeaderIsToldOfADeadWritersFailedFlush(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for range times(1, 10) {
 		f := newFleet(t, rng, fleetCapacity)
@@ -276,7 +272,6 @@ func TestLeaderIsToldOfADeadWritersFailedFlush(t *testing.T) {
 // A writer dies while commits before its own are not durable: the next one goes on from the
 // head, and with a new txid.
 func TestNextWriterGoesOnFromTheHeadAfterADeath(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for stop := 1; ; stop++ {
 		f := newFleet(t, rng, fleetCapacity, tiny)
@@ -329,7 +324,6 @@ func TestNextWriterGoesOnFromTheHeadAfterADeath(t *testing.T) {
 // failed, and those who have only read close the store: the mark of a clean end says what is
 // on disk.
 func TestCleanMarkDoesNotLieAfterTheDeathOfTheLastToCommit(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for round := range times(3, 20) {
 		for _, before := range []bool{true, false} {
@@ -380,7 +374,6 @@ func TestCleanMarkDoesNotLieAfterTheDeathOfTheLastToCommit(t *testing.T) {
 // The last process dies while it marks the clean end, perhaps in a flush that failed: the next
 // one sees the mark, but that may never have been on the medium.
 func TestCleanMarkThatIsOnlySeenIsNotReliedOn(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for round := range max(2, times(4, 12)) {
 		for stop := 1; ; stop++ {

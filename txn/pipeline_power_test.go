@@ -33,7 +33,6 @@ func (f *fleet) cutting(reader *member, share float64, random, depth int) {
 
 // One process flushes, two others publish meanwhile, and the next flush is for both.
 func TestPowerCutInAGroupCommitTakesBackNothingAcknowledged(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	share := 0.5
 	if thorough() {
@@ -119,7 +118,6 @@ func TestLeaderDoesNotBelieveAFlushBehindAFailedOne(t *testing.T) {
 // After a failed flush nothing is acknowledged by anybody, readers go on, and when all
 // have closed, all is well.
 func TestFailedFlushStopsAllProcessesUntilTheyReopen(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for fail := 1; fail <= 8; fail++ {
 		f := newFleet(t, rng, fleetCapacity)
@@ -202,7 +200,6 @@ func TestFailedFlushStopsAllProcessesUntilTheyReopen(t *testing.T) {
 // A transaction that changes nothing, or is rolled back, answers only when nobody can take
 // back what it has read.
 func TestWriterThatChangesNothingWaitsForWhatItRead(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	ways := map[string]func(w *txn.Writer) error{
 		"commit":   func(w *txn.Writer) error { return w.Commit() },
@@ -289,7 +286,6 @@ func writing(m *member) bool {
 // A long transaction stores pages while the flush of an earlier commit ends, and readers
 // begin before and after: what each sees stays as it is.
 func TestLongWriterAndReadersWhileDurableMoves(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for round := range times(6, 150) {
 		f := newFleet(t, rng, fleetCapacity, tiny)
@@ -353,7 +349,6 @@ func TestLongWriterAndReadersWhileDurableMoves(t *testing.T) {
 
 // Commits of several processes, with nothing held up, and power cut at any operation.
 func TestPowerCutAmongFreeRunningProcesses(t *testing.T) {
-	counted(t)
 	rng := seeded(t)
 	for range times(1, 10) {
 		f := newFleet(t, rng, fleetCapacity)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -25,11 +24,6 @@ const fleetCapacity = 768 << 10
 
 // soon bounds how long anything may take, with all the images that are checked on the way.
 const soon = 2 * time.Minute
-
-// images counts those of all tests of the pipeline.
-var images atomic.Int64
-
-func thorough() bool { return os.Getenv("SHAREKV_TEST") == "ci" }
 
 // times returns how often to repeat something.
 func times(plain, ci int) int {
@@ -51,7 +45,7 @@ func oneIn(plain, ci int) int {
 }
 
 // part is the commit number n: some of a few pages change, and sometimes a run.
-func part(n int) (ops []op) {
+var part = kept(func(n int) (ops []op) {
 	rng := rand.New(rand.NewPCG(uint64(n), 3))
 	ops = append(ops, op{"n", strconv.Itoa(n)})
 	for i := range 3 + rng.IntN(5) {
@@ -75,30 +69,10 @@ func part(n int) (ops []op) {
 		ops = append(ops, op{"run", fmt.Sprintf("%0*d", 6000, n)}, op{"run", fmt.Sprintf("%0*d", 6000, -n)})
 	}
 	return ops
-}
+})
 
 // afterParts returns what the store holds after n commits. It is not to be changed.
 var afterParts = remembered(part)
-
-// remembered returns what a store holds after n commits of the changes that ops returns.
-// It is not to be changed.
-func remembered(ops func(n int) []op) func(n int) map[string]string {
-	var mu sync.Mutex
-	all := []map[string]string{{}}
-	return func(n int) map[string]string {
-		mu.Lock()
-		defer mu.Unlock()
-		for len(all) <= n {
-			next := maps.Clone(all[len(all)-1])
-			for _, o := range ops(len(all)) {
-				next[o.key] = o.value
-			}
-			maps.DeleteFunc(next, func(_, v string) bool { return v == "" })
-			all = append(all, next)
-		}
-		return all[n]
-	}
-}
 
 // fleet is several processes on one disk. Its commits are numbered in their order,
 // whoever makes them.
@@ -114,7 +88,6 @@ type fleet struct {
 	begun    atomic.Int64                  // commits, so that there are no more than these
 	acked    atomic.Int64                  // the greatest one that was acknowledged as durable
 	returned atomic.Int64                  // the greatest one whose Commit returned
-	images   atomic.Int64
 
 	mu      sync.Mutex
 	rng     *rand.Rand
@@ -353,9 +326,9 @@ func (f *fleet) recovers(image []byte, low, high, depth int) {
 	if f.Failed() {
 		return
 	}
-	f.images.Add(1)
 	images.Add(1)
 	disk := crashsim.New(image, f.capacity)
+	defer disk.Release()
 	area := f.mine
 	if depth > 0 {
 		area = newArea()
@@ -364,11 +337,16 @@ func (f *fleet) recovers(image []byte, low, high, depth int) {
 				return // each costs as much as a hundred of those that go less deep
 			}
 			cut := disk.Cut()
-			if thorough() {
-				f.recovers(cut.Random(crashsim.None, nil), low, high, depth-1)
-				f.recovers(cut.Random(crashsim.All, nil), low, high, depth-1)
+			again := func(keep crashsim.Keep) {
+				image := cut.Random(keep, f.rng)
+				f.recovers(image, low, high, depth-1)
+				crashsim.Recycle(image)
 			}
-			f.recovers(cut.Random(crashsim.Some, f.rng), low, high, depth-1)
+			if thorough() {
+				again(crashsim.None)
+				again(crashsim.All)
+			}
+			again(crashsim.Some)
 		}
 	}
 	p, err := open(area, disk, f.options)
@@ -419,12 +397,6 @@ func (f *fleet) holds(p process, low, high int) (n int, ok bool) {
 		return n, true
 	}
 	return n, false
-}
-
-// counted logs how many images a test has checked.
-func counted(t *testing.T) {
-	before := images.Load()
-	t.Cleanup(func() { t.Logf("%d images", images.Load()-before) })
 }
 
 // dead is where the processes are that died in an operation.

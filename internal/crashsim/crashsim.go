@@ -49,9 +49,18 @@ type write struct {
 // New returns a disk with the given content, durable, that can grow to capacity
 // bytes.
 func New(content []byte, capacity int) *Disk {
-	d := &Disk{live: make([]byte, capacity), size: len(content), durable: bytes.Clone(content)}
+	d := &Disk{live: zeros(capacity), size: len(content), durable: append(buffer(capacity)[:0], content...)}
 	copy(d.live, content)
 	return d
+}
+
+// Release gives the memory of the disk to those to come. Nobody may use the disk, or
+// views of it, any more.
+func (d *Disk) Release() {
+	clear(d.live[:d.size])
+	zeroed.Put(&d.live)
+	Recycle(d.durable)
+	*d = Disk{}
 }
 
 // View implements txn.Storage.

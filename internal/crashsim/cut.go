@@ -21,10 +21,17 @@ func (d *Disk) Cut() *Cut {
 	return &Cut{bytes.Clone(d.durable), slices.Clone(d.pending)}
 }
 
+// image returns what is on the medium.
+func (c *Cut) image() []byte {
+	image := buffer(len(c.durable))
+	copy(image, c.durable)
+	return image
+}
+
 // Random returns an image. Of each store, None, All or Some is left; rng may be nil
 // except for Some.
 func (c *Cut) Random(keep Keep, rng *rand.Rand) []byte {
-	image := bytes.Clone(c.durable)
+	image := c.image()
 	for _, w := range c.pending {
 		share := 0
 		if keep == Some {
@@ -85,7 +92,7 @@ func (c *Cut) Units(size int) []Unit {
 // Image returns the medium with version(i) of each unit: 0 is what the last flush left,
 // len(Versions) the newest.
 func (c *Cut) Image(units []Unit, version func(i int) int) []byte {
-	image := bytes.Clone(c.durable)
+	image := c.image()
 	for i, u := range units {
 		if v := version(i); v > 0 {
 			copy(image[u.Off:], u.Versions[v-1])
@@ -94,10 +101,15 @@ func (c *Cut) Image(units []Unit, version func(i int) int) []byte {
 	return image
 }
 
-// Each calls check with what a power cut can leave: nothing, all, each unit of size
+// Each calls look with what a power cut can leave: nothing, all, each unit of size
 // bytes alone, all but each, each unit at each older version among the newest of the
 // others, and random parts as Some says. Of more than most units it takes some at random.
-func (c *Cut) Each(size, most int, rng *rand.Rand, random int, check func(image []byte)) {
+// An image is used again when look returns.
+func (c *Cut) Each(size, most int, rng *rand.Rand, random int, look func(image []byte)) {
+	check := func(image []byte) {
+		look(image)
+		Recycle(image)
+	}
 	units := c.Units(size)
 	ones := rng.Perm(len(units))
 	ones = ones[:min(len(ones), most)]
