@@ -9,3 +9,6 @@ var Unwritten = unwritten
 
 // NameFileSystem is tested for more kinds than there are at hand.
 var NameFileSystem = nameFileSystem
+
+// IgnoringEINTR is what calls go through that signals can interrupt.
+var IgnoringEINTR = ignoringEINTR
