@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,11 +64,19 @@ func play(name string) error {
 	if program := programs[name]; program != nil {
 		return program()
 	}
-	db, err := store.Open(os.Getenv("SHAREKV_STORE"), &store.Options{AnyMode: true})
+	db, err := openAt(os.Getenv("SHAREKV_STORE"), &store.Options{AnyMode: true})
 	if err != nil {
 		return err
 	}
 	return errors.CombineErrors(roles[name](db), db.Close())
+}
+
+// openAt opens the store at a path, or in shared memory if that is shm: and a name.
+func openAt(at string, o *store.Options) (*store.DB, error) {
+	if name, shared := strings.CutPrefix(at, "shm:"); shared {
+		return store.OpenShared(name, o)
+	}
+	return store.Open(at, o)
 }
 
 // process is a role being played.
@@ -206,16 +215,28 @@ func zeroSum(tx *store.Tx) error {
 	return nil
 }
 
-// storm is how long processes are killed, and how often, at least, and the longest time
-// between two.
-func storm() (duration time.Duration, kills int, calm time.Duration) {
+// A weather is how long processes are killed, and how often, at least, and the longest
+// time between two.
+type weather struct {
+	duration time.Duration
+	kills    int
+	calm     time.Duration
+}
+
+func storm() weather {
 	switch {
 	case os.Getenv("SHAREKV_TEST") != "ci":
-		return 2 * time.Second, 5, 200 * time.Millisecond
+		return weather{2 * time.Second, 5, 200 * time.Millisecond}
 	case runtime.GOOS == "windows":
-		return 20 * time.Second, 30, 200 * time.Millisecond
+		return weather{20 * time.Second, 30, 200 * time.Millisecond}
 	}
-	return 0, 2000, 80 * time.Millisecond
+	return weather{0, 2000, 80 * time.Millisecond}
+}
+
+// breeze is a tenth of a storm.
+func breeze() weather {
+	w := storm()
+	return weather{w.duration / 10, max(w.kills/10, 3), w.calm}
 }
 
 // crew is processes that are killed and replaced while they work.
@@ -256,10 +277,28 @@ func (c *crew) killReader(i int) {
 
 // Writers and readers are killed at random and replaced.
 func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
-	const each = 4
-	duration, least, calm := storm()
 	path := filepath.Join(testdir.New(t), "a.kv")
 	db := teststore.Open(t, path, &store.Options{LockTimeout: 30 * time.Second})
+	storm().over(t, db, path)
+}
+
+// As long as one is there who was not killed, what others have committed is there.
+func TestKilledProcessesLoseNothingInAsyncMode(t *testing.T) {
+	for _, interval := range []time.Duration{10 * time.Millisecond, time.Hour} {
+		path := filepath.Join(testdir.New(t), "a.kv")
+		db := teststore.Open(t, path, &store.Options{LockTimeout: 30 * time.Second, Async: interval})
+		breeze().over(t, db, path)
+	}
+}
+
+func TestKilledProcessesLoseNothingInSharedMemory(t *testing.T) {
+	name := sharedName(t)
+	breeze().over(t, openShared(t, name, &store.Options{LockTimeout: 30 * time.Second}), "shm:"+name)
+}
+
+// over kills processes that use the store, and checks that it is right all the time.
+func (w weather) over(t *testing.T, db *store.DB, path string) {
+	const each = 4
 	c := &crew{
 		t: t, path: path,
 		writers: make([]*process, each), readers: make([]*process, each),
@@ -274,8 +313,8 @@ func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	kills := 0
 	var longest time.Duration
-	for end := time.Now().Add(duration); time.Now().Before(end) || kills < least; kills++ {
-		time.Sleep(time.Duration(rng.Int64N(int64(calm)))) // the moment of the kill
+	for end := time.Now().Add(w.duration); time.Now().Before(end) || kills < w.kills; kills++ {
+		time.Sleep(time.Duration(rng.Int64N(int64(w.calm)))) // the moment of the kill
 		i := rng.IntN(each)
 		if rng.IntN(3) == 0 {
 			c.killReader(i)
@@ -321,6 +360,9 @@ func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	}
 	if stats, err := db.Stats(); err != nil || stats.Readers > 0 {
 		t.Errorf("%d reader slots are still in use, %v", stats.Readers, err)
+	}
+	if stats, err := db.Stats(); err != nil || stats.Pages > 1000 {
+		t.Errorf("the store has %d pages for a few keys, %v", stats.Pages, err)
 	}
 	handles, err := db.Handles()
 	if err != nil || len(handles) != 1 || len(handles[0].Reading) > 0 || handles[0].Writing {

@@ -116,7 +116,7 @@
 // before it stores syncing. While durable is older than that, and always in the default
 // mode, a page is reused only if it was dead at the other meta page's snapshot: no
 // younger one needs it. That is enough where each commit is flushed, and needs no lists
-// of pages that meta pages keep.
+// of pages that meta pages keep. In async mode the next commit is flushed at once then.
 //
 // Retired pages wait in the free-space tree in the order of their death. A list of
 // them comes up once: each page is free then, or filed under the youngest snapshot that

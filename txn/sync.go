@@ -23,8 +23,15 @@ func (s *Store) acknowledge(txid index.TxID) error {
 	if !s.async() {
 		return s.settle(context.Background(), txid)
 	}
-	if s.shared.poison.Load() != 0 && txid > s.shared.durable.txid() {
+	durable := s.shared.durable.txid()
+	if s.shared.poison.Load() != 0 && txid > durable {
 		return ErrFlushFailed
+	}
+	// After a death few pages are reused before the next flush: it is not to be waited
+	// for until the interval has passed.
+	if !s.memory() && index.TxID(s.shared.suspect.Load()) > durable {
+		_, err := s.lead()
+		return err
 	}
 	return nil
 }
