@@ -181,6 +181,7 @@ func enterName(name objectName, create int) (h *nameHold, alone bool, err error)
 		}
 		h := &nameHold{name: name, file: f, path: path}
 		if err := waitLock(ctx, h.tryGate); err != nil {
+			err = errors.Wrapf(err, "others open or close it")
 			return nil, false, errors.CombineErrors(err, f.Close())
 		}
 		same, err := leadsTo(path, f)

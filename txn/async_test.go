@@ -245,6 +245,27 @@ func TestFailedFlushInAsyncModeIsToldToCommitsAndReaders(t *testing.T) {
 	m.die()
 }
 
+// Before that, few pages are reused.
+func TestCommitBehindADeathInAsyncModeIsFlushed(t *testing.T) {
+	f := newFleet(t, seeded(t), fleetCapacity, async)
+	a, b := f.join(), f.join()
+	b.commits(3)
+	w, err := a.store.Write(context.Background())
+	f.succeed(err)
+	f.succeed(op{"n", "4"}.apply(w))
+	a.die()
+	b.commits(1)
+	head, durable := b.store.Progress()
+	if durable != head {
+		t.Errorf("%v is durable, and %v was committed behind a death", durable, head)
+	}
+	b.commits(1)
+	if head, durable := b.store.Progress(); durable == head {
+		t.Error("the one after it was flushed, too")
+	}
+	b.die()
+}
+
 func TestModeIsThatOfTheFirstToOpenTheStoreToWrite(t *testing.T) {
 	disk, area := newDisk(t), newArea()
 	second := txn.Options{Async: time.Second}

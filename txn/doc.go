@@ -82,6 +82,13 @@
 //     transactions that were being built at the time.
 //   - Of the last process: the first to open does as after a power cut.
 //
+// Each of these moments is tried. With the build tag killpoints a process stops
+// before and after every store to the area and every system call that others see
+// (package word). A test of package store lists the points that processes come to,
+// and lets one die at each: alone, with readers, with writers that wait. The others
+// go on, what was acknowledged is there, and no slot is left. One that is stopped
+// there instead has what it held when it continues.
+//
 // A failed flush leaves unknown what is on disk. From then on nobody commits (poison),
 // until all have closed the store and the next opener has done as after a crash. The
 // system tells of a failure once for each open file, so within a process a flush is not

@@ -284,7 +284,7 @@ func TestReadersAndTheWriterSeeTheirOwnWhilePagesAreStored(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		own := afterRewriting(n - 1)
+		own := maps.Clone(afterRewriting(n - 1))
 		for _, o := range rewriting(n) {
 			if err := o.apply(w); err != nil {
 				t.Fatalf("%+v", err)
