@@ -231,6 +231,16 @@ func (a *allocator) takeExtents() (took bool, err error) {
 	return took, nil
 }
 
+// scarce reports whether fewer than n pages are free. What it finds it takes in hand.
+func (a *allocator) scarce(n uint64) (bool, error) {
+	for a.loose.pages+a.hand.pages < n {
+		if more, err := a.takeExtents(); err != nil || !more {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
 // takeRun takes the smallest free extent of at least n pages in hand, and reports
 // whether there was one.
 func (a *allocator) takeRun(n uint64) (bool, error) {

@@ -1,6 +1,8 @@
 package txn
 
 import (
+	"context"
+
 	"github.com/cockroachdb/errors"
 
 	"github.com/sharekv/sharekv/index"
@@ -25,6 +27,9 @@ func (w *Writer) Commit() error {
 	}
 	w.end()
 	err := w.store.acknowledge(w.Snapshot.TxID)
+	if err == nil && w.scarce {
+		err = w.store.settle(context.Background(), w.Snapshot.TxID)
+	}
 	if err != nil && !errors.Is(err, ErrFlushFailed) {
 		err = errors.Wrapf(ErrUnknown, "%v", err)
 	}
@@ -39,6 +44,9 @@ func (w *Writer) hasChanges() bool {
 // publish stores what is left of the transaction and makes it the head: the base of
 // the next writer. Readers do not see it yet.
 func (w *Writer) publish() error {
+	if err := w.count(); err != nil {
+		return err
+	}
 	free, err := w.alloc.file()
 	if err != nil {
 		return err
@@ -120,14 +128,36 @@ func (w *Writer) need() index.PageID {
 	if !w.adds || pages == w.base.pages {
 		return pages
 	}
-	spare := index.PageID(sparePages)
-	if most := w.store.maxSize >> w.store.pageShift; most > 0 {
-		spare = min(spare, index.PageID(most/8))
-	}
+	spare := w.store.spare()
 	if w.alloc.filing {
 		spare /= 2
 	}
 	return pages + spare
+}
+
+func (s *Store) spare() index.PageID {
+	if most := s.maxSize >> s.pageShift; most > 0 {
+		return min(sparePages, index.PageID(most/8))
+	}
+	return sparePages
+}
+
+// count finds out, in async mode, whether the spare pages are in use, with none to be had
+// behind them, and hardly any others are free. Then the commit is flushed, as in the
+// default mode: that frees pages, so that the spare ones are enough for deletes.
+func (w *Writer) count() error {
+	s, spare := w.store, w.store.spare()
+	if !s.async() || s.memory() {
+		return nil
+	}
+	err := s.checkSize(w.alloc.pages + spare)
+	if err == nil {
+		err = s.grow(w.alloc.pages + spare)
+	}
+	if errors.Is(err, mmapfile.ErrNoSpace) {
+		w.scarce, err = w.alloc.scarce(uint64(spare))
+	}
+	return err
 }
 
 // checkSize returns an error if the store may not have that many pages.

@@ -131,7 +131,10 @@
 // looked at once, and once for each snapshot that it had to wait for.
 //
 // What adds to a store leaves some pages behind the high-water mark allocated. They are
-// for deletes, which need pages before they free any.
+// for deletes, which need pages before they free any. In async mode what is freed comes
+// back only with flushes. So a commit that finds hardly any page free but those is flushed
+// at once, and a transaction that is refused has the head made durable, and the other meta
+// page renewed: the next one has all the room there can be.
 //
 // # Large transactions
 //

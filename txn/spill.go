@@ -71,7 +71,7 @@ func (w *Writer) storeRest() error {
 // storePages seals pages and stores them, neighbours together.
 func (w *Writer) storePages(ids []index.PageID) error {
 	s := w.store
-	if err := s.grow(w.need()); err != nil {
+	if err := w.refuse(s.grow(w.need())); err != nil {
 		return err
 	}
 	slices.Sort(ids)

@@ -120,6 +120,27 @@ func (s *Store) follow() {
 	s.tell()
 }
 
+// makeRoom does, when there was no room for a transaction, what frees pages in async
+// mode: it makes the head durable, and lets the other meta page have the same snapshot.
+// Nothing else would, if nobody has the room to commit. What is in the way of that shows
+// in the next commit.
+func (s *Store) makeRoom() {
+	if !s.async() || s.memory() || s.settle(context.Background(), s.shared.head.txid()) != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	defer cancel()
+	err := s.shared.sync.Lock(ctx)
+	if err != nil && !errors.Is(err, mmapfile.ErrAbandoned) {
+		return
+	}
+	defer s.follow()
+	s.suspect(err)
+	if durable := s.shared.durable.load(); durable.other != durable.txid && s.shared.poison.Load() == 0 {
+		_, _ = s.writeMeta(durable.snapshot, nil)
+	}
+}
+
 // sync makes the head durable. Requires the sync mutex. If what was published cannot be
 // read, nobody can make it durable, and nobody commits any more.
 func (s *Store) sync() error {

@@ -25,6 +25,8 @@ type Writer struct {
 	buffered int  // pages of Snapshot.Made that are not stored
 	twice    bool // a place has been stored, and may be stored again
 	adds     bool
+	refused  bool // there was no room
+	scarce   bool // there is hardly any left
 	started  bool
 	done     bool
 	err      error // why the transaction cannot be committed any more
@@ -125,6 +127,9 @@ func (w *Writer) Rollback() error {
 	if !w.end() {
 		return nil
 	}
+	if w.refused {
+		w.store.makeRoom()
+	}
 	return w.store.acknowledge(w.base.txid)
 }
 
@@ -199,18 +204,24 @@ func (w *Writer) claim(e extent) error {
 	if w.alloc.pages == w.base.pages {
 		return nil
 	}
-	return w.store.checkSize(w.need())
+	return w.refuse(w.store.checkSize(w.need()))
 }
 
 // Store implements index.Pager.
 func (w *Writer) Store(id index.PageID, bufs [][]byte) error {
-	if err := w.store.grow(w.need()); err != nil {
+	if err := w.refuse(w.store.grow(w.need())); err != nil {
 		return err
 	}
 	if err := w.store.storage.Store(int64(id)<<w.store.pageShift, bufs); err != nil {
 		return err
 	}
 	return w.look()
+}
+
+// refuse takes note of an error if it says that there is no room, and returns it.
+func (w *Writer) refuse(err error) error {
+	w.refused = w.refused || errors.Is(err, mmapfile.ErrNoSpace)
+	return err
 }
 
 // look brings all pages of the transaction that have been stored into view.
