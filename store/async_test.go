@@ -129,3 +129,37 @@ func TestStoreIsOpenInOneMode(t *testing.T) {
 	}
 	teststore.Open(t, path, nil)
 }
+
+func TestCloseFlushesAlthoughTransactionsAreOpen(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "a.kv")
+	o := &store.Options{Async: time.Hour}
+	db, other := teststore.Open(t, path, o), teststore.Open(t, path, o)
+	begin := func(writable bool) *store.Tx {
+		t.Helper()
+		tx, err := db.Begin(context.Background(), writable)
+		if err != nil {
+			t.Fatalf("%+v", err)
+		}
+		return tx
+	}
+	commitOne(t, db)
+	reader, writer := begin(false), begin(true)
+	if err := writer.Put([]byte("last"), []byte("v")); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if err := db.Close(); err == nil {
+		t.Error("Close says nothing of the transactions")
+	}
+	if now, flushed := durable(t, other); flushed != now {
+		t.Errorf("revision %d is durable after Close, %d was committed", flushed, now)
+	}
+	if err := writer.Commit(); err != nil {
+		t.Fatalf("%+v", err)
+	}
+	if now, flushed := durable(t, other); flushed != now {
+		t.Errorf("revision %d is durable after the commit in a closed handle, %d was committed", flushed, now)
+	}
+	if err := reader.Rollback(); err != nil {
+		t.Errorf("%+v", err)
+	}
+}

@@ -289,7 +289,8 @@ func (db *DB) bounded(ctx context.Context) (context.Context, context.CancelFunc)
 //
 // Transactions from Begin that have not ended are not waited for. Close then
 // returns an error that says how many there are; they can be used as before, and
-// the last one to end lets go of the store.
+// the last one to end lets go of the store. With Options.Async, Close flushes all the
+// same, and so does the end of each of them.
 func (db *DB) Close() error {
 	db.endLife(ErrClosed)
 	if !db.calls.close() {
@@ -304,12 +305,17 @@ func (db *DB) Close() error {
 		"end each transaction that Begin returned with Commit or Rollback")
 }
 
-// release lets go of the store if nothing uses it any more.
+// release ends one use of the handle, and lets go of the store if it was the last. From
+// Close on nobody else flushes what the handle has committed.
 func (db *DB) release() error {
-	if db.users.Add(-1) > 0 {
-		return nil
+	var err error
+	if db.life.Err() != nil {
+		err = db.flush()
 	}
-	err := db.leave()
+	if db.users.Add(-1) > 0 {
+		return err
+	}
+	db.leave(&err)
 	unmapped := false
 	err = errors.CombineErrors(err, db.area.Close(func() error {
 		if db.shared {
@@ -326,14 +332,19 @@ func (db *DB) release() error {
 	return errors.Wrapf(err, "close %s", db.path)
 }
 
-// leave ends what the handle has in the area. What it has committed it flushes before.
-func (db *DB) leave() (err error) {
+// flush makes what the handle has committed durable.
+func (db *DB) flush() (err error) {
 	defer db.catch(debug.SetPanicOnFault(true), &err)
-	defer db.txn.Leave()
 	if db.readOnly || db.txn.Interval() == 0 {
 		return nil
 	}
 	return asBusy(db.txn.Sync(context.Background()))
+}
+
+// leave ends what the handle has in the area. A fault is *err.
+func (db *DB) leave(err *error) {
+	defer db.catch(debug.SetPanicOnFault(true), err)
+	db.txn.Leave()
 }
 
 // finish marks the store as closed cleanly. A handle that is read-only does so too
