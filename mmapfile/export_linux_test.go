@@ -12,3 +12,6 @@ var NameFileSystem = nameFileSystem
 
 // IgnoringEINTR is what calls go through that signals can interrupt.
 var IgnoringEINTR = ignoringEINTR
+
+// BodyPath returns where the body of an object of the scope Local is.
+func BodyPath(base string) (string, error) { return bodyPath(objectName{scopeLocal, base}) }

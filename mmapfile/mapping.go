@@ -129,11 +129,16 @@ func openRecord(record nameRecord, o *Options) (*Mapping, error) {
 	if record.kind != kindMapping && record.kind != kindMemory {
 		return nil, errors.Wrapf(ErrWrongKind, "it is a %v, not a mapping", record.kind)
 	}
+	return openHeld(record, 0, o)
+}
+
+// openHeld opens what a name stands for, which must be there.
+func openHeld(record nameRecord, size int64, o *Options) (*Mapping, error) {
 	options := Options{MustExist: true}
 	if o != nil {
 		options.ReadOnly, options.Reserve = o.ReadOnly, o.Reserve
 	}
-	m, _, err := openMapping(record.path, 0, &options)
+	m, _, err := openMapping(record.path, size, &options)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +166,7 @@ func createMemory(size int64, o *Options) (m *Mapping, err error) {
 	if err != nil {
 		return nil, err
 	}
-	open := func(path string) (nameRecord, error) {
+	first := func() (nameRecord, error) {
 		m, _, err = openMapping(path, size, &Options{Mode: o.Mode, Reserve: o.Reserve})
 		if err != nil {
 			return nameRecord{}, err
@@ -169,12 +174,11 @@ func createMemory(size int64, o *Options) (m *Mapping, err error) {
 		m.memory = true
 		return nameRecord{kind: kindMemory, id: m.id, path: path}, nil
 	}
-	first := func() (nameRecord, error) { return open(path) }
 	hold, err := createName(name, first, func(held nameRecord) error {
 		if held.kind != kindMemory {
 			return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", held.kind, kindMemory)
 		}
-		_, err := open(held.path)
+		m, err = openHeld(held, size, o)
 		return err
 	})
 	if err != nil {

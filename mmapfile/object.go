@@ -62,10 +62,20 @@ func openObject(kind nameKind, name string, o *ObjectOptions, first func(*Area))
 			})
 		return err
 	}
-	create := func() (nameRecord, error) { return nameRecord{kind: kind, path: path}, enter(path) }
+	create := func() (nameRecord, error) {
+		if err := enter(path); err != nil {
+			return nameRecord{}, err
+		}
+		id, err := fileIDAt(path)
+		return nameRecord{kind: kind, id: id, path: path}, err
+	}
 	join := func(held nameRecord) error {
 		if held.kind != kind {
 			return errors.Wrapf(ErrWrongKind, "it is a %v, not a %v", held.kind, kind)
+		}
+		// Otherwise there would be two objects of one name, if somebody has removed it.
+		if id, err := fileIDAt(held.path); err != nil || id != held.id {
+			return errors.Wrapf(ErrNotExist, "it is no longer at %s", held.path)
 		}
 		return enter(held.path)
 	}
