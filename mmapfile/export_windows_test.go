@@ -1,6 +1,10 @@
 package mmapfile
 
-import "golang.org/x/sys/windows"
+import (
+	"fmt"
+
+	"golang.org/x/sys/windows"
+)
 
 // Spans are what a flush goes by.
 type (
@@ -59,3 +63,14 @@ func (a *Area) KernelName(off int) (string, error) { return kernelName(a.home.(*
 
 // Memory returns the bytes of the area.
 func (a *Area) Memory() []byte { return a.mem }
+
+// NameOfBell returns the name of the event that member i of an object of the scope Local
+// sleeps on.
+func NameOfBell(base string, i int) (string, error) {
+	path, err := bodyPath(objectName{scopeLocal, base})
+	if err != nil {
+		return "", err
+	}
+	id, err := fileIDAt(path)
+	return fmt.Sprintf(`Global\sharekv-%x-%x-%x-%d`, id.Volume, id.File, objectWaits, i), err
+}

@@ -126,8 +126,9 @@ func (o *object) wait(ctx context.Context, w *Waiter, cond func() bool) error {
 		}
 		nap, wake := context.WithTimeout(ctx, napMost)
 		_, err = w.Wait(nap, seen)
+		over := nap.Err() != nil // which is no error, or one of ctx
 		wake()
-		if errors.Is(err, ErrClosed) {
+		if err != nil && !over {
 			return err
 		}
 	}
