@@ -21,16 +21,32 @@ type nameHold struct {
 }
 
 // bodyPath returns where the body of an object is. A name may have letters that a path
-// must not have, and processes may have different ideas of where temporary files go.
+// must not have, and processes may have different ideas of where temporary files go. Each
+// session of a user has local names of its own.
 func bodyPath(name objectName) (string, error) {
 	dir, err := windows.KnownFolderPath(windows.FOLDERID_LocalAppData, windows.KF_FLAG_DEFAULT)
 	if err != nil {
 		return "", os.NewSyscallError("SHGetKnownFolderPath", err)
 	}
 	dir = filepath.Join(dir, "sharekv", "objects")
+	scope, err := scopeInPath(name.scope)
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.Sum256([]byte(name.base))
-	file := fmt.Sprintf("%s.%.100s.%x", name.scope, inPath(name.base), sum[:16])
+	file := fmt.Sprintf("%s.%.100s.%x", scope, inPath(name.base), sum[:16])
 	return filepath.Join(dir, file), os.MkdirAll(dir, 0o700)
+}
+
+func scopeInPath(scope string) (string, error) {
+	if scope != scopeLocal {
+		return scope, nil
+	}
+	var session uint32
+	if err := windows.ProcessIdToSessionId(windows.GetCurrentProcessId(), &session); err != nil {
+		return "", os.NewSyscallError("ProcessIdToSessionId", err)
+	}
+	return fmt.Sprintf("%s-%d", scope, session), nil
 }
 
 // inPath replaces what a path must not have. Names that differ there only, or in upper
@@ -62,13 +78,17 @@ func eachName(fn func(ObjectInfo) (remove bool)) error {
 }
 
 func eachBody(dir, scope string, fn func(ObjectInfo) (remove bool)) error {
+	first, err := scopeInPath(scope)
+	if err != nil {
+		return err
+	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		part := strings.Split(e.Name(), ".")
-		if len(part) != 3 || part[0] != scope || strings.HasSuffix(e.Name(), LockSuffix) {
+		if len(part) != 3 || part[0] != first || strings.HasSuffix(e.Name(), LockSuffix) {
 			continue
 		}
 		path := filepath.Join(dir, e.Name())
@@ -188,18 +208,28 @@ func withRecord(section windows.Handle, access uint32, use func(mem []byte) erro
 	return errors.CombineErrors(use(mem), unmapShared(mem))
 }
 
-// close lets go of the name. The last one removes the body.
+// close lets go of the name. The last one removes the body. Without the gate it stays, as
+// a killed process would leave it.
 func (h *nameHold) close() error {
-	return atNameGate(h.name.scope, func() error {
+	closed := false
+	err := atNameGate(h.name.scope, func() error {
+		closed = true
 		if err := closeHandle(h.section); err != nil {
 			return err
 		}
 		section, err := openFileMapping(h.name.String(), windows.FILE_MAP_READ)
-		if err == nil {
+		switch err {
+		case nil:
 			return closeHandle(section)
+		case windows.ERROR_FILE_NOT_FOUND:
+			return removeBody(h.name)
 		}
-		return removeBody(h.name)
+		return os.NewSyscallError("OpenFileMapping", err)
 	})
+	if !closed {
+		err = errors.CombineErrors(err, closeHandle(h.section))
+	}
+	return err
 }
 
 // atNameGate runs a function while no other process creates or opens a name, so
