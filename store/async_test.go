@@ -163,3 +163,21 @@ func TestCloseFlushesAlthoughTransactionsAreOpen(t *testing.T) {
 		t.Errorf("%+v", err)
 	}
 }
+
+func TestAnyModeLeavesTheModeToOthers(t *testing.T) {
+	path := filepath.Join(testdir.New(t), "a.kv")
+	any := teststore.Open(t, path, &store.Options{AnyMode: true})
+	commitOne(t, any)
+	async := teststore.Open(t, path, &store.Options{Async: time.Hour})
+	commitOne(t, async)
+	if now, flushed := durable(t, async); flushed >= now {
+		t.Errorf("revision %d is durable, %d was committed", flushed, now)
+	}
+	commitOne(t, any)
+	if now, flushed := durable(t, any); flushed != now {
+		t.Errorf("revision %d is durable, %d was committed by who came before the mode", flushed, now)
+	}
+	if _, err := store.Open(path, nil); !errors.Is(err, store.ErrModeDiffers) {
+		t.Errorf("opened in another mode: %v", err)
+	}
+}

@@ -18,8 +18,8 @@ var (
 	// ErrReplaced is returned when the path of a store that other processes have
 	// open now leads to another file than theirs.
 	ErrReplaced = txn.ErrReplaced
-	// ErrModeDiffers is returned when others have the store open to write in another
-	// mode; see Options.Async.
+	// ErrModeDiffers is returned when others have the store open, which somebody has
+	// opened to write in another mode; see Options.Async.
 	ErrModeDiffers = txn.ErrModeDiffers
 	// ErrSplit is returned when the file is in use through another lock file: one
 	// was deleted, or the file has another name elsewhere. There would be two

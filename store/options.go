@@ -28,10 +28,12 @@ type Options struct {
 	// on disk.
 	//
 	// A store is open in one mode: for others than the first to open it to write, another
-	// value is ErrModeDiffers. Handles that are read-only take what there is.
+	// value is ErrModeDiffers, until all have closed it, also those who only read. Handles
+	// that are read-only take what there is.
 	Async time.Duration
 	// AnyMode takes the mode that others have the store open in. If there is nobody,
-	// Async counts.
+	// Async counts. If that is 0, those who come later may still choose; what this handle
+	// commits is then on disk when the commit returns.
 	AnyMode bool
 	// FlushDataFirst makes each flush of this handle two: of the data, and then of the
 	// page that says where it is. Nothing is left then to be verified when the store is

@@ -10,12 +10,17 @@ import (
 )
 
 // setMode joins the mode that the store is open in, or sets it if nobody has come to
-// write yet. Requires the area's gate.
+// write yet. Who takes any leaves it to those who come later, and has its own commits
+// durable. Requires the area's gate.
 func (s *Store) setMode(o *Options) error {
 	if o.Async < 0 {
 		return errors.Newf("txn: %v is no time to wait before a flush", o.Async)
 	}
 	if s.readOnly {
+		return nil
+	}
+	if o.AnyMode && o.Async == 0 && s.shared.mode.Load() == modeUnset {
+		s.settles = true
 		return nil
 	}
 	mine := modeSync + uint64(o.Async)
@@ -40,7 +45,7 @@ func modeName(interval time.Duration) string {
 }
 
 // Interval returns after which time commits are made durable, 0 if before they
-// return, or never. It stays the same as long as anybody has the store open to write.
+// return, or never. Once set it stays the same as long as anybody has the store open.
 func (s *Store) Interval() time.Duration {
 	mode := s.shared.mode.Load()
 	if mode == modeMemory {

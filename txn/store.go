@@ -25,7 +25,7 @@ type Options struct {
 	Logger   *slog.Logger    // for rare events; nil = none
 
 	Async          time.Duration // commits return at once; who commits sees to Sync after it; 0 = not
-	AnyMode        bool          // Async counts if nobody else has the store open to write
+	AnyMode        bool          // Async counts if nobody else has set the mode
 	Memory         bool          // the storage lasts as long as the area: nothing is made durable
 	FlushDataFirst bool          // pages are on disk before the meta page that refers to them is stored
 }
@@ -41,6 +41,7 @@ type Store struct {
 	budget   int
 	patience time.Duration
 	ordered  bool // Options.FlushDataFirst
+	settles  bool // commits return when they are durable, whatever the mode
 	log      *slog.Logger
 	notes    notes
 	buffers  [][]byte // of pages, not in use; guarded by the writer mutex

@@ -20,7 +20,7 @@ const leaderProbe = 20 * time.Millisecond
 
 // acknowledge returns when the commit txid may be told to the application.
 func (s *Store) acknowledge(txid index.TxID) error {
-	if !s.async() {
+	if !s.async() || s.settles {
 		return s.settle(context.Background(), txid)
 	}
 	durable := s.shared.durable.txid()
