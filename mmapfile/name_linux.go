@@ -52,10 +52,11 @@ func nameDir() (string, error) {
 	return dir, nil
 }
 
-// bodyPath returns where the body of an object is.
+// bodyPath returns where the body of an object is. It ends in another way than the path of
+// the area that may belong to a body, so that these are not those of other names.
 func bodyPath(name objectName) (string, error) {
 	dir, err := nameDir()
-	return filepath.Join(dir, "body."+name.scope+"."+name.base), err
+	return filepath.Join(dir, "body."+name.scope+"."+name.base+".body"), err
 }
 
 // createName makes the name stand for what first returns, or, if others hold it, calls

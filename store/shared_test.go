@@ -145,3 +145,14 @@ func TestNameOfASharedStoreIsNotThatOfAnythingElse(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSharedStoresHaveNoFileInCommon(t *testing.T) {
+	name := sharedName(t)
+	db := openShared(t, name, nil)
+	commitOne(t, db)
+	openShared(t, name+mmapfile.LockSuffix, nil)
+	other := openShared(t, name, nil)
+	if v, err := other.Get([]byte("k")); string(v) != "v" {
+		t.Errorf("another handle reads %q, %v", v, err)
+	}
+}
