@@ -34,8 +34,8 @@ type binding struct {
 // others that are just leaving are waited for. Of two that bind with different
 // nonces at the same time at most one gets it. It works on a read-only Mapping too.
 //
-// Requires that every Mapping that is bound is closed before its area is left:
-// otherwise the next area comes too early.
+// Requires that every Mapping that is bound is closed, or unbound, before its area is
+// left: otherwise the next area comes too early.
 func (m *Mapping) Bind(nonce uint64) error {
 	if nonce == 0 || nonce >= nonceEnd {
 		return errors.AssertionFailedf("mmapfile: %#x is the nonce of no area", nonce)
@@ -88,11 +88,21 @@ func (m *Mapping) tryBind(nonce uint64) (bool, error) {
 	return true, nil
 }
 
+// Unbind takes back what Bind has said. After Close it does nothing.
+func (m *Mapping) Unbind() {
+	m.life.Lock()
+	defer m.life.Unlock()
+	if !m.closed {
+		m.unbind()
+	}
+}
+
 // unbind frees the lock. Requires life exclusively. That the file is closed next
 // is not enough: a child that this process is just starting may hold the
 // description a moment longer.
 func (m *Mapping) unbind() {
 	if m.bound.nonce != 0 {
 		unlockBytes(m.file, bindBase+int64(m.bound.nonce), 1)
+		m.bound.nonce = 0
 	}
 }

@@ -318,11 +318,12 @@ func (db *DB) release() error {
 	db.leave(&err)
 	unmapped := false
 	err = errors.CombineErrors(err, db.area.Close(func() error {
+		// Before another area can begin, nothing may be bound to this one.
 		if db.shared {
+			db.mapping.Unbind()
 			return nil // its end is that of the mapping's name
 		}
 		err := db.finish()
-		// Before another area can begin, nothing may be bound to this one.
 		unmapped = true
 		return errors.CombineErrors(err, db.mapping.Close())
 	}))

@@ -66,6 +66,10 @@ func (db *DB) joinShared(area *mmapfile.Area, first bool, o *Options, content []
 	if first && o.ReadOnly {
 		return errors.Wrapf(mmapfile.ErrNotExist, "nobody has it open to write")
 	}
+	// Others that are just leaving are waited for. Who stays has lost its area.
+	if err := db.mapping.Bind(area.Nonce()); err != nil {
+		return err
+	}
 	if first {
 		if err := db.mapping.Grow(int64(len(content))); err != nil {
 			return err
