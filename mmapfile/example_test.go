@@ -3,7 +3,6 @@ package mmapfile_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os/exec"
 
 	"github.com/cockroachdb/errors"
@@ -15,21 +14,25 @@ import (
 func ExampleCreate_memory() {
 	m, err := mmapfile.Create("", 4096, &mmapfile.Options{Name: "example of memory"})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer m.Close()
 	if err := m.Store(0, [][]byte{[]byte("hello")}); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 
 	other, err := mmapfile.Open("example of memory", &mmapfile.Options{ReadOnly: true})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer other.Close()
 	view, err := other.View(4096)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Printf("%s\n", view[:5])
 	// Output: hello
@@ -38,14 +41,16 @@ func ExampleCreate_memory() {
 func ExampleCreateMutex() {
 	m, _, err := mmapfile.CreateMutex("Global/example of a mutex", nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer m.Close()
 	err = m.Lock(context.Background())
 	if errors.Is(err, mmapfile.ErrAbandoned) {
 		fmt.Println("its last owner died: put right what it was about to do")
 	} else if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer m.Unlock()
 	fmt.Println("nobody else is here")
@@ -55,7 +60,8 @@ func ExampleCreateMutex() {
 func ExampleCreateSemaphore() {
 	s, _, err := mmapfile.CreateSemaphore("example of a semaphore", 2, 2, nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer s.Close()
 	for range 3 {
@@ -71,12 +77,14 @@ func ExampleCreateSemaphore() {
 func ExampleCreateEvent() {
 	ready, _, err := mmapfile.CreateEvent("example of an event", true, false, nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer ready.Close()
 	go ready.Set() // as another process may
 	if err := ready.Wait(context.Background()); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	fmt.Println("ready")
 	// Output: ready
@@ -86,17 +94,20 @@ func ExampleCreateEvent() {
 func ExampleInherit() {
 	m, err := mmapfile.Create("", 4096, nil)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer m.Close()
 	child := exec.Command("child")
 	release, err := mmapfile.Inherit(child, "buffer", m)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	err = child.Start()
 	if err := errors.CombineErrors(err, release()); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 }
 
@@ -108,7 +119,8 @@ func ExampleInherited() {
 		return err
 	})
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	defer m.Close()
 }
