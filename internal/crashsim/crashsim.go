@@ -49,7 +49,7 @@ type write struct {
 // New returns a disk with the given content, durable, that can grow to capacity
 // bytes.
 func New(content []byte, capacity int) *Disk {
-	d := &Disk{live: zeros(capacity), size: len(content), durable: append(buffer(capacity)[:0], content...)}
+	d := &Disk{live: zeroed.get(capacity), size: len(content), durable: append(used.get(len(content))[:0], content...)}
 	copy(d.live, content)
 	return d
 }
@@ -58,7 +58,7 @@ func New(content []byte, capacity int) *Disk {
 // views of it, any more.
 func (d *Disk) Release() {
 	clear(d.live[:d.size])
-	zeroed.Put(&d.live)
+	zeroed.put(d.live)
 	Recycle(d.durable)
 	*d = Disk{}
 }

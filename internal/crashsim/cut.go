@@ -23,7 +23,7 @@ func (d *Disk) Cut() *Cut {
 
 // image returns what is on the medium.
 func (c *Cut) image() []byte {
-	image := buffer(len(c.durable))
+	image := used.get(len(c.durable))
 	copy(image, c.durable)
 	return image
 }
