@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"sync/atomic"
 
 	"github.com/cockroachdb/errors"
 	"golang.org/x/sys/unix"
@@ -13,11 +14,19 @@ const (
 	defaultReserve int64 = 1 << 40
 	pageSize             = 4096 // for rounding only
 	vectorMax            = 1024 // buffers the kernel takes in one call
+
+	// writeBehind is how many bytes may be stored before the system is told to begin to
+	// write them. Else a large transaction that dies would leave as much to the next
+	// flush as memory holds, and whoever opens the store waits for that.
+	writeBehind = 4 << 20
 )
 
 // A fileView is one mapping of the whole reservation: the kernel lets it reach as
 // far into the file as the file goes, so growth needs nothing.
-type fileView struct{ mem []byte }
+type fileView struct {
+	mem    []byte
+	stored atomic.Int64 // bytes since the system was told to write
+}
 
 // mapFile reserves address space and maps the file there. size is what it needs
 // at least.
@@ -75,7 +84,7 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 			bufs = bufs[1:]
 		}
 		if len(pending) == 0 {
-			return nil
+			break
 		}
 		var n int
 		err := ignoringEINTR(func() (err error) {
@@ -90,6 +99,12 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 		}
 		off += int64(n)
 		pending = pending[:copy(pending, unwritten(pending, n))]
+		v.stored.Add(int64(n))
+	}
+	if v.stored.Load() >= writeBehind {
+		v.stored.Store(0)
+		// It neither waits nor looks for errors: the next flush tells of them.
+		_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 	}
 	return nil
 }
@@ -100,6 +115,7 @@ func (v *fileView) handOver(*os.File) error { return nil }
 // flush brings the content of the file to the disk, whoever has stored it, and of
 // the metadata what is needed to read it.
 func (v *fileView) flush(f *os.File) error {
+	v.stored.Store(0)
 	err := ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
 	if err != nil {
 		return asNoSpace(&fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err})
