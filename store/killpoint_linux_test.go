@@ -8,11 +8,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sharekv/sharekv/internal/soak"
 )
 
 // Who is there when a victim dies.
@@ -128,11 +129,7 @@ func killing(t testing.TB) (seeds int, duration time.Duration) {
 	case "ci":
 		return 10, 0
 	case "soak":
-		minutes, err := strconv.ParseFloat(os.Getenv("SHAREKV_SOAK"), 64)
-		if err != nil {
-			t.Fatalf("SHAREKV_SOAK: %v", err)
-		}
-		return 1, time.Duration(minutes * float64(time.Minute))
+		return 1, soak.Duration(t)
 	}
 	return 0, 0
 }

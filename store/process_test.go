@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/errors"
 
+	"github.com/sharekv/sharekv/internal/soak"
 	"github.com/sharekv/sharekv/internal/testdir"
 	"github.com/sharekv/sharekv/internal/testprocess"
 	"github.com/sharekv/sharekv/internal/teststore"
@@ -223,8 +224,10 @@ type weather struct {
 	calm     time.Duration
 }
 
-func storm() weather {
+func storm(t testing.TB) weather {
 	switch {
+	case os.Getenv("SHAREKV_TEST") == "soak":
+		return weather{soak.Duration(t), 0, 80 * time.Millisecond}
 	case os.Getenv("SHAREKV_TEST") != "ci":
 		return weather{2 * time.Second, 5, 200 * time.Millisecond}
 	case runtime.GOOS == "windows":
@@ -234,8 +237,8 @@ func storm() weather {
 }
 
 // breeze is a tenth of a storm.
-func breeze() weather {
-	w := storm()
+func breeze(t testing.TB) weather {
+	w := storm(t)
 	return weather{w.duration / 10, max(w.kills/10, 3), w.calm}
 }
 
@@ -279,7 +282,7 @@ func (c *crew) killReader(i int) {
 func TestKilledProcessesLoseNothingAcknowledgedAndBlockNobody(t *testing.T) {
 	path := filepath.Join(testdir.New(t), "a.kv")
 	db := teststore.Open(t, path, &store.Options{LockTimeout: 30 * time.Second})
-	storm().over(t, db, path)
+	storm(t).over(t, db, path)
 }
 
 // As long as one is there who was not killed, what others have committed is there.
@@ -287,13 +290,13 @@ func TestKilledProcessesLoseNothingInAsyncMode(t *testing.T) {
 	for _, interval := range []time.Duration{10 * time.Millisecond, time.Hour} {
 		path := filepath.Join(testdir.New(t), "a.kv")
 		db := teststore.Open(t, path, &store.Options{LockTimeout: 30 * time.Second, Async: interval})
-		breeze().over(t, db, path)
+		breeze(t).over(t, db, path)
 	}
 }
 
 func TestKilledProcessesLoseNothingInSharedMemory(t *testing.T) {
 	name := sharedName(t)
-	breeze().over(t, openShared(t, name, &store.Options{LockTimeout: 30 * time.Second}), "shm:"+name)
+	breeze(t).over(t, openShared(t, name, &store.Options{LockTimeout: 30 * time.Second}), "shm:"+name)
 }
 
 // over kills processes that use the store, and checks that it is right all the time.

@@ -1,9 +1,9 @@
 package txn_test
 
 import (
-	"flag"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -18,7 +18,7 @@ var images atomic.Int64
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if flag.Parsed() && testing.Verbose() || thorough() {
+	if testing.Verbose() || thorough() {
 		fmt.Printf("%d crash images\n", images.Load())
 	}
 	os.Exit(code)
@@ -98,10 +98,12 @@ func TestCrashesInASoak(t *testing.T) {
 		{name: "FreeRunning", run: TestPowerCutAmongFreeRunningProcesses},
 		{name: "LargeTransaction", run: TestPowerCutWhileALargeTransactionStoresPagesTakesNothingBack},
 		{name: "DeathInALargeTransaction", run: TestDeathInALargeTransactionLeavesFreePagesOnly},
+		{name: "AsyncMode", run: TestPowerCutInAsyncModeTakesBackWholeCommitsSinceTheLastSync},
+		{name: "DeathOfTheLeaderAsync", run: TestDeathOfTheLeaderInAsyncModeMisleadsNobody},
 		{name: "Faults", run: TestEveryFailureOfTheDiskIsAnErrorAndLosesNothing},
 	}
 	for begin := time.Now(); time.Since(begin) < duration; {
-		for i := range tests {
+		for _, i := range rand.Perm(len(tests)) {
 			if time.Since(begin) >= duration {
 				break
 			}
