@@ -523,7 +523,7 @@ func TestEveryFailureOfTheDiskIsAnErrorAndLosesNothing(t *testing.T) {
 	runs := 0
 	for _, x := range faultsOf() {
 		for _, first := range strings.Split(x.of, ", ") {
-			step := times(whole.faulty.ops[first], 3) // one or each third
+			step := max(1, times(whole.faulty.ops[first]/3, 3)) // three of them, or each third
 			for at := 1 + rng.IntN(step); at <= whole.faulty.ops[first]; at += step {
 				o := newOrdeal(t, rng, begin.disk, commits, x, first, at)
 				o.work()
