@@ -14,6 +14,8 @@ type figures struct {
 	Max      time.Duration `json:"max_ns"`
 	Fairness float64       `json:"fairness"` // commits of the slowest worker for one of the fastest
 	Late     time.Duration `json:"late_ns"`  // how long after the others the last worker began, at most
+
+	PerFlush float64 `json:"commits_per_flush,omitempty"` // that one flush made durable, where the engine counts them
 }
 
 func (r *result) figures(duration time.Duration) figures {
@@ -28,6 +30,9 @@ func (r *result) figures(duration time.Duration) figures {
 		f.Late = max(f.Late, w.Late)
 	}
 	f.Rate = float64(sum) / duration.Seconds()
+	if r.flushes > 0 {
+		f.PerFlush = float64(r.commits) / float64(r.flushes)
+	}
 	if fastest > 0 {
 		f.Fairness = float64(slowest) / float64(fastest)
 	}
@@ -54,6 +59,7 @@ func summarize(rounds []figures) (s summary) {
 	s.P50 = medianOf(rounds, func(f figures) time.Duration { return f.P50 })
 	s.P99 = medianOf(rounds, func(f figures) time.Duration { return f.P99 })
 	s.Fairness = medianOf(rounds, func(f figures) float64 { return f.Fairness })
+	s.PerFlush = medianOf(rounds, func(f figures) float64 { return f.PerFlush })
 	s.RateMin, s.RateMax = rounds[0].Rate, rounds[0].Rate
 	var ratios []float64
 	for _, f := range rounds {

@@ -220,6 +220,9 @@ func testPlayer(t *testing.T, command []string) {
 				t.Errorf("worker %d: %+v", id, w)
 			}
 		}
+		if counts := command[len(command)-1] == "sharekv"; counts != (r.flushes > 0) || counts && r.commits < committed {
+			t.Errorf("%d commits with %d flushes; %d workers have made %d", r.commits, r.flushes, len(r.workers), committed)
+		}
 		if counted != committed {
 			t.Errorf("%d latencies of %d commits", counted, committed)
 		}

@@ -152,6 +152,13 @@ func work(s storage, args []string, in io.Reader, out *bufio.Writer) error {
 			}
 		}
 	}
+	if s, ok := s.(counter); ok {
+		commits, flushes, err := s.commitsAndFlushes()
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "flushes %d %d\n", commits, flushes)
+	}
 	return nil
 }
 

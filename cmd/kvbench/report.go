@@ -82,23 +82,26 @@ func (r *report) writeHeader(w io.Writer, engines []*engine) {
 
 // write writes the case's table.
 func (c *caseReport) write(w io.Writer, duration time.Duration) {
-	fmt.Fprintf(w, "\n%s\n%-12s %10s %17s %7s %9s %9s %9s %9s\n", c.Title,
-		"engine", "commits/s", "min - max", "x LMDB", "p50 us", "p99 us", "max us", "fairness")
+	fmt.Fprintf(w, "\n%s\n%-12s %10s %17s %7s %9s %9s %9s %9s %9s\n", c.Title,
+		"engine", "commits/s", "min - max", "x LMDB", "p50 us", "p99 us", "max us", "fairness", "per flush")
 	for _, e := range c.Engines {
 		if e.Summary == nil {
 			fmt.Fprintf(w, "%-12s %10s  %s\n", e.Engine, "n/a", e.Cannot)
 			continue
 		}
-		s, ratio, fairness := e.Summary, "-", "-"
+		s, ratio, fairness, perFlush := e.Summary, "-", "-", "-"
 		if s.Ratio != nil {
 			ratio = fmt.Sprintf("%.2f", *s.Ratio)
 		}
 		if len(e.Rounds[0].Workers) > 1 {
 			fairness = fmt.Sprintf("%.2f", s.Fairness)
 		}
-		fmt.Fprintf(w, "%-12s %10.0f %17s %7s %9d %9d %9d %9s\n", e.Engine, s.Rate,
+		if s.PerFlush > 0 {
+			perFlush = fmt.Sprintf("%.2f", s.PerFlush)
+		}
+		fmt.Fprintf(w, "%-12s %10.0f %17s %7s %9d %9d %9d %9s %9s\n", e.Engine, s.Rate,
 			fmt.Sprintf("%.0f - %.0f", s.RateMin, s.RateMax), ratio,
-			s.P50.Microseconds(), s.P99.Microseconds(), s.Max.Microseconds(), fairness)
+			s.P50.Microseconds(), s.P99.Microseconds(), s.Max.Microseconds(), fairness, perFlush)
 		if s.Late > duration/100 {
 			fmt.Fprintf(w, "%-12s a worker began %v late: the machine is too busy\n", "", s.Late.Round(time.Millisecond))
 		}

@@ -126,6 +126,9 @@ func prepare(ctx context.Context, command []string, dir string, keys uint64) (ab
 type result struct {
 	workers   []workerResult
 	latencies histogram // of all workers
+
+	// Of all workers, if the engine counts them: those before the measured time included.
+	commits, flushes uint64
 }
 
 type workerResult struct {
@@ -156,8 +159,16 @@ func (r *result) take(word, rest string) error {
 			return errors.New("there is no such bucket")
 		}
 		r.latencies.counts[n[0]] += n[1]
+	case "flushes":
+		n, err := parseNumbers(fields, 2)
+		if err != nil {
+			return err
+		}
+		if n[0] > r.commits { // the last player to count has counted most
+			r.commits, r.flushes = n[0], n[1]
+		}
 	default:
-		return errors.New("worker or latency is wanted")
+		return errors.New("worker, latency or flushes is wanted")
 	}
 	return nil
 }

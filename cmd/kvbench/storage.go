@@ -20,6 +20,12 @@ type storage interface {
 	close() error
 }
 
+// A counter counts commits of all processes, and the flushes that they have shared, since
+// the first process opened the store.
+type counter interface {
+	commitsAndFlushes() (commits, flushes uint64, err error)
+}
+
 // An opener opens the store in dir, or makes it. about tells version and durability
 // settings, which it has made sure of.
 type opener func(dir string) (s storage, about string, err error)
@@ -52,6 +58,11 @@ func (s sharekvStorage) close() error                   { return s.Close() }
 func (s sharekvStorage) count() (uint64, error) {
 	stats, err := s.Stats()
 	return uint64(stats.Entries), err
+}
+
+func (s sharekvStorage) commitsAndFlushes() (commits, flushes uint64, err error) {
+	stats, err := s.Stats()
+	return uint64(stats.Commits), uint64(stats.Flushes), err
 }
 
 type bboltStorage struct {
