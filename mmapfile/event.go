@@ -7,8 +7,9 @@ import (
 )
 
 // An Event is set or not, and has a name. One with manual reset stays set, and lets all
-// pass who wait for it, until Reset. One with automatic reset lets one pass and is not
-// set any more. All methods may be called concurrently; Close ends them.
+// pass who look while it is, until Reset: those who wait may come too late if that comes
+// at once. One with automatic reset lets one pass and is not set any more. All methods
+// may be called concurrently; Close ends them.
 //
 //	OFFSET  SIZE  MEANING
 //	0       8     1 if it is set

@@ -76,7 +76,7 @@ func createName(name objectName, first func() (nameRecord, error), join func(nam
 		h.abort(alone)
 		return nil, errors.Wrapf(err, "name %q", name)
 	}
-	return h, h.hold()
+	return h.hold()
 }
 
 // openName joins those who hold the name; join is as of createName.
@@ -97,7 +97,7 @@ func openName(name objectName, join func(nameRecord) error) (*nameHold, error) {
 		h.abort(alone)
 		return nil, errors.Wrapf(err, "name %q", name)
 	}
-	return h, h.hold()
+	return h.hold()
 }
 
 // eachName calls fn for each name, and removes what fn says; nobody holds that.
@@ -214,10 +214,13 @@ func (h *nameHold) read() (nameRecord, error) {
 }
 
 // hold takes the life byte for good, and gives the gate back.
-func (h *nameHold) hold() error {
-	_, err := setLock(h.file, unix.F_RDLCK, nameLife, 1)
+func (h *nameHold) hold() (*nameHold, error) {
+	if _, err := setLock(h.file, unix.F_RDLCK, nameLife, 1); err != nil {
+		h.abort(false)
+		return nil, err
+	}
 	unlockBytes(h.file, nameGate, 1)
-	return err
+	return h, nil
 }
 
 // abort gives up an attempt, and the name as well if nobody holds it. Requires

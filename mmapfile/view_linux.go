@@ -15,9 +15,9 @@ const (
 	pageSize             = 4096 // for rounding only
 	vectorMax            = 1024 // buffers the kernel takes in one call
 
-	// writeBehind is how many bytes may be stored before the system is told to begin to
-	// write them. Else a large transaction that dies would leave as much to the next
-	// flush as memory holds, and whoever opens the store waits for that.
+	// writeBehind is how many bytes may be stored before a Push until the system is told
+	// to begin to write them. Else a large transaction that dies would leave as much to
+	// the next flush as memory holds, and whoever opens the store waits for that.
 	writeBehind = 4 << 20
 )
 
@@ -25,7 +25,7 @@ const (
 // far into the file as the file goes, so growth needs nothing.
 type fileView struct {
 	mem    []byte
-	stored atomic.Int64 // bytes since the system was told to write
+	stored atomic.Int64 // bytes since the last Push, or since the system was told to write
 }
 
 // mapFile reserves address space and maps the file there. size is what it needs
@@ -109,13 +109,16 @@ func (v *fileView) store(f *os.File, off int64, bufs [][]byte) error {
 	return nil
 }
 
-// handOver has nothing to do: what was stored is in the page cache, which all share.
-func (v *fileView) handOver(*os.File) error { return nil }
+// handOver has nothing to hand over: what was stored is in the page cache, which all
+// share. When it is written is for the next flush to say.
+func (v *fileView) handOver(*os.File) error {
+	v.stored.Store(0)
+	return nil
+}
 
 // flush brings the content of the file to the disk, whoever has stored it, and of
 // the metadata what is needed to read it.
 func (v *fileView) flush(f *os.File) error {
-	v.stored.Store(0)
 	err := ignoringEINTR(func() error { return unix.Fdatasync(int(f.Fd())) })
 	if err != nil {
 		return asNoSpace(&fs.PathError{Op: "fdatasync", Path: f.Name(), Err: err})

@@ -41,8 +41,8 @@ type Options struct {
 	FlushDataFirst bool
 	// LockTimeout bounds the wait for another process to end its write
 	// transaction, or to finish opening the store; then ErrBusy. It also bounds the wait
-	// of a commit for another process that flushes for both; then ErrUnknown. 0 waits
-	// for ever.
+	// of a commit for another process that flushes for both; then ErrUnknown; and those
+	// of Sync, and of Close with Async, for one that flushes. 0 waits for ever.
 	LockTimeout time.Duration
 	// Logger is told of rare events: a store that was not closed, a writer or reader
 	// that died, a flush that failed. Nil is told nothing.

@@ -17,7 +17,11 @@ func (db *DB) Sync(ctx context.Context) (err error) {
 	}
 	defer db.calls.leave()
 	defer db.catch(debug.SetPanicOnFault(true), &err)
-	return asBusy(db.txn.Sync(ctx))
+	err = db.txn.Sync(ctx)
+	if ctx.Err() != nil {
+		return err
+	}
+	return asBusy(err)
 }
 
 // keepFlushing makes what others, and this handle, have committed durable, again and
