@@ -283,7 +283,7 @@ func TestModeIsThatOfTheFirstToOpenTheStoreToWrite(t *testing.T) {
 			}
 		}
 	}
-	for _, first := range []txn.Options{{}, second, {AnyMode: true}, {AnyMode: true, Async: time.Second}} {
+	for _, first := range []txn.Options{{}, second, {AnyMode: true, Async: time.Second}} {
 		t.Run(fmt.Sprintf("%+v", first), func(t *testing.T) {
 			crew = nil
 			area = newArea()
