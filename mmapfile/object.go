@@ -8,18 +8,16 @@ import (
 	"github.com/cockroachdb/errors"
 )
 
-// ObjectOptions says how a mutex, semaphore or event by name is opened. The zero value,
-// or nil, means defaults.
+// ObjectOptions says how a mutex, semaphore or event is opened. The zero value, or nil,
+// means defaults. One that is created with the name "" is only for those who are told of
+// it, by Inherit or by what its method Name returns.
 type ObjectOptions struct {
 	// MustExist makes a name that nobody holds ErrNotExist, instead of creating it.
 	MustExist bool
 }
 
-// An object that is created with the name "" is only for those who are told of it, by
-// Inherit or by what its method Name returns.
-
-// An object is what NamedMutex, Semaphore and Event have in common: an area of its own, which
-// is the body of a name.
+// An object is what NamedMutex, Semaphore and Event have in common: an area of its own,
+// which is the body of a name.
 //
 // The first line of its user bytes belongs to the kind, and the second is a mutex or a
 // waiter.
