@@ -108,6 +108,27 @@
 // Waiter.mu come before no other. Mapping.life, then Mapping.size, then those of the
 // view. Mapping.bound comes after Mapping.life alone.
 //
+// # Recipes
+//
+// Containers. Each has a /dev/shm of its own, so that names do not reach from one to
+// another, and often 64 MB of it: what does not fit is ErrNoSpace. Containers of one host
+// that are to share use a file on a volume that all of them mount, which may be a tmpfs;
+// path and lock file must be in the same directory everywhere. Or they share /dev/shm
+// (docker run --ipc=container:NAME, --shm-size=1g). They must run as the same user.
+//
+// systemd. When the last session of a user ends, logind removes what that user has in
+// /dev/shm, unless RemoveIPC=no is set or the user is one of the system. Who still holds a
+// name goes on with what it has, and others get ErrNotExist instead of a second object of
+// that name. So services have a system user. PrivateTmp= does not touch /dev/shm.
+//
+// Windows. Names in Local are those of a session: a service, which has one of its own, and
+// a desktop program share names in Global, and creating a mapping there needs the privilege
+// SeCreateGlobalPrivilege, which services have. The files behind objects lie in the local
+// application data of the user, so that both must be the same user.
+//
+// What is left by processes that were killed is in nobody's way: the next one to use the
+// name replaces it, and Objects removes it. On Linux a reboot leaves nothing.
+//
 // # What it does not do
 //
 // It does not run on other systems than Linux and Windows: there everything is an
