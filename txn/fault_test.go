@@ -504,6 +504,9 @@ func (o *ordeal) ends() {
 // store: each error is one of those that are promised, what was acknowledged stays, and when
 // the disk works again all go on.
 func TestEveryFailureOfTheDiskIsAnErrorAndLosesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it takes minutes under the race detector, for which others do the same")
+	}
 	rng := seeded(t)
 	begin := newFleet(t, rng, ordealCapacity)
 	begin.ops, begin.after = growing, afterGrowing
