@@ -200,11 +200,12 @@ type pins struct {
 	floor index.TxID   // all that died after it is needed; the greatest number if none
 }
 
-// scan returns the snapshots being read. It cleans the slots of dead members if
-// they read anything older than until. Requires the writer mutex, and that the
-// durable record has been loaded before. What there is to log it notes.
-func (r *readers) scan(until index.TxID, note func(func())) pins {
-	p := pins{floor: math.MaxUint64}
+// scan returns the snapshots being read, and those that are needed for something else.
+// It cleans the slots of dead members if they read anything older than until. Requires
+// the writer mutex, and that the durable record has been loaded before. What there is to
+// log it notes.
+func (r *readers) scan(until index.TxID, note func(func()), needed ...index.TxID) pins {
+	p := pins{txids: needed, floor: math.MaxUint64}
 	for i := range r.claimed() {
 		txid := index.TxID(r.txid(i).Load())
 		if txid == 0 {
@@ -219,15 +220,9 @@ func (r *readers) scan(until index.TxID, note func(func())) pins {
 			p.txids = append(p.txids, txid)
 		}
 	}
-	p.add()
-	return p
-}
-
-// add adds snapshots that are needed for something else than reading.
-func (p *pins) add(txids ...index.TxID) {
-	p.txids = append(p.txids, txids...)
 	slices.Sort(p.txids)
 	p.txids = slices.Compact(p.txids)
+	return p
 }
 
 // inUse returns how many slots hold a snapshot.

@@ -88,16 +88,24 @@ func (s *Store) lead() (led bool, err error) {
 
 // takeOver waits for the sync mutex, which comes free when the leader has died, too.
 func (s *Store) takeOver(ctx context.Context, txid index.TxID) error {
-	err := s.shared.sync.Lock(ctx)
-	if err != nil && !errors.Is(err, mmapfile.ErrAbandoned) {
+	if err := s.lockSync(ctx); err != nil {
 		return err
 	}
 	defer s.follow()
-	s.suspect(err)
 	if s.shared.durable.txid() >= txid {
 		return nil
 	}
 	return s.sync()
+}
+
+// lockSync waits for the sync mutex. If the error is nil, follow must come.
+func (s *Store) lockSync(ctx context.Context) error {
+	err := s.shared.sync.Lock(ctx)
+	if err != nil && !errors.Is(err, mmapfile.ErrAbandoned) {
+		return err
+	}
+	s.suspect(err)
+	return nil
 }
 
 // suspect takes note, if a mutex was abandoned, that a flush of its dead owner may
@@ -130,12 +138,10 @@ func (s *Store) makeRoom() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
 	defer cancel()
-	err := s.shared.sync.Lock(ctx)
-	if err != nil && !errors.Is(err, mmapfile.ErrAbandoned) {
+	if s.lockSync(ctx) != nil {
 		return
 	}
 	defer s.follow()
-	s.suspect(err)
 	if durable := s.shared.durable.load(); durable.other != durable.txid && s.shared.poison.Load() == 0 {
 		_, _ = s.writeMeta(durable.snapshot, nil)
 	}

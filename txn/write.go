@@ -88,8 +88,7 @@ func (w *Writer) begin() error {
 	syncing := index.TxID(w.store.shared.syncing.Load())
 	durable := w.store.shared.durable.load()
 	until := w.store.reusable(w.base.txid, &durable)
-	pins := w.store.readers.scan(until, w.store.note)
-	pins.add(syncing, durable.txid, durable.other)
+	pins := w.store.readers.scan(until, w.store.note, syncing, durable.txid, durable.other)
 	next := w.store.shared.next
 	switch last := index.TxID(next.Load()); {
 	case last.Counter() == index.MaxCounter:
