@@ -3,7 +3,6 @@ package mmapfile
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 
 	"github.com/cockroachdb/errors"
@@ -19,11 +18,10 @@ func (h *nameHold) give(cmd *exec.Cmd) (token string, release func() error, err 
 
 // taken is the other end of give.
 func taken(name objectName, token string) (*nameHold, error) {
-	dir, err := nameDir()
+	path, err := namePath(name)
 	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, name.scope+"."+name.base)
 	fd, err := strconv.Atoi(token)
 	if err != nil || fd < 3 {
 		return nil, errors.Wrapf(ErrNotExist, "descriptor %q", token)

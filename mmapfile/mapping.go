@@ -325,8 +325,8 @@ func (m *Mapping) Push() error {
 }
 
 // Flush returns when everything that was stored through this Mapping before the
-// call, and that others have pushed, is on the disk. After ErrFlush nobody knows what is; trying again proves
-// nothing.
+// call, and that others have pushed, is on the disk. After ErrFlush nobody knows what
+// is; trying again proves nothing.
 func (m *Mapping) Flush() error {
 	if err := m.enterToWrite(); err != nil {
 		return err

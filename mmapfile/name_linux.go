@@ -52,6 +52,12 @@ func nameDir() (string, error) {
 	return dir, nil
 }
 
+// namePath returns where the file of a name is.
+func namePath(name objectName) (string, error) {
+	dir, err := nameDir()
+	return filepath.Join(dir, name.scope+"."+name.base), err
+}
+
 // bodyPath returns where the body of an object is. It ends in another way than the path of
 // the area that may belong to a body, so that these are not those of other names.
 func bodyPath(name objectName) (string, error) {
@@ -67,16 +73,13 @@ func createName(name objectName, first func() (nameRecord, error), join func(nam
 	if err != nil {
 		return nil, errors.Wrapf(err, "name %q", name)
 	}
-	if alone {
-		err = h.write(first)
-	} else {
-		err = h.join(join)
+	anew := func() (nameRecord, error) {
+		if err := removeBody(name); err != nil {
+			return nameRecord{}, err
+		}
+		return first()
 	}
-	if err != nil {
-		h.abort(alone)
-		return nil, errors.Wrapf(err, "name %q", name)
-	}
-	return h.hold()
+	return h.takeOn(alone, anew, join)
 }
 
 // openName joins those who hold the name; join is as of createName.
@@ -88,14 +91,21 @@ func openName(name objectName, join func(nameRecord) error) (*nameHold, error) {
 	if err != nil {
 		return nil, errors.Wrapf(err, "name %q", name)
 	}
+	return h.takeOn(alone, func() (nameRecord, error) { return nameRecord{}, ErrNotExist }, join)
+}
+
+// takeOn makes h a holder of the name, as createName says. Requires the gate, and gives
+// it back.
+func (h *nameHold) takeOn(alone bool, first func() (nameRecord, error), join func(nameRecord) error) (*nameHold, error) {
+	var err error
 	if alone {
-		err = ErrNotExist
+		err = h.write(first)
 	} else {
 		err = h.join(join)
 	}
 	if err != nil {
 		h.abort(alone)
-		return nil, errors.Wrapf(err, "name %q", name)
+		return nil, errors.Wrapf(err, "name %q", h.name)
 	}
 	return h.hold()
 }
@@ -135,9 +145,6 @@ func eachName(fn func(ObjectInfo) (remove bool)) error {
 // write makes the record that first returns that of the name. Requires the gate and that
 // nobody holds the name.
 func (h *nameHold) write(first func() (nameRecord, error)) error {
-	if err := removeBody(h.name); err != nil {
-		return err
-	}
 	r, err := first()
 	if err != nil {
 		return err
@@ -165,13 +172,12 @@ func (h *nameHold) join(join func(nameRecord) error) error {
 // enterName opens the file of a name and takes its gate. alone says that nobody
 // holds the name; then the life byte is taken exclusively.
 func enterName(name objectName, create int) (h *nameHold, alone bool, err error) {
-	dir, err := nameDir()
+	path, err := namePath(name)
 	if err != nil {
 		return nil, false, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), nameTimeout)
 	defer cancel()
-	path := filepath.Join(dir, name.scope+"."+name.base)
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|create, defaultMode)
 		if errors.Is(err, unix.ELOOP) {

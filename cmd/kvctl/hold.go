@@ -18,7 +18,7 @@ func newHoldCommand(s *storeFlags) *cobra.Command {
 	var (
 		file string
 		many bool
-		max  int64
+		most int64
 	)
 	cmd := &cobra.Command{
 		Use:   "hold [shm:NAME]",
@@ -31,7 +31,8 @@ is gone when the last one ends, however it ends. hold makes it, or joins those w
 it, says so on stdout, and keeps it until it is interrupted or terminated.
 
 shm:NAME is one that the processes of this user and session find; shm:global/NAME one
-that those of all of the user's sessions do. On Linux there is no difference.
+that those of all of the user's sessions do. On Linux both reach all of these, but they
+are two stores.
 
 With --load the records of a file, or of stdin for -, are stored before it says so; they
 have the form that load wants.`,
@@ -48,7 +49,7 @@ have the form that load wants.`,
 				return errors.WithHint(usageErrorf("%v is a file: nobody needs to hold it", at),
 					"shm:NAME is a store in shared memory")
 			}
-			db, err := at.open(&store.Options{LockTimeout: s.timeout, MaxSize: max})
+			db, err := at.open(&store.Options{LockTimeout: s.timeout, MaxSize: most})
 			if err != nil {
 				return err
 			}
@@ -64,7 +65,7 @@ have the form that load wants.`,
 	}
 	cmd.Flags().StringVar(&file, "load", "", "store the records of `FILE` first")
 	cmd.Flags().BoolVarP(&many, "recursive", "r", false, "these name the bucket they are of, as scan -r prints them")
-	cmd.Flags().Int64Var(&max, "max-bytes", 0, "how large it may become; 0 is as large as there is memory")
+	cmd.Flags().Int64Var(&most, "max-bytes", 0, "how large it may become; 0 is as large as there is memory")
 	return cmd
 }
 
